@@ -1,0 +1,23 @@
+/* Memory that is given out piece by piece and taken back all at once, once a turn. Pieces never move; chunks are kept
+ * for the next round, so steady work allocates nothing. */
+#pragma once
+
+#include <stddef.h>
+
+struct arena_chunk {
+    struct arena_chunk *next;
+    size_t size;
+    size_t used;
+};
+
+struct arena {
+    struct arena_chunk *first;
+    struct arena_chunk *current;
+};
+
+void arena_init(struct arena *a);
+void arena_close(struct arena *a);
+
+/* size bytes, aligned for any object, not zeroed; NULL: out of memory. */
+void *arena_take(struct arena *a, size_t size);
+void arena_reset(struct arena *a); /* everything taken is void */
