@@ -1,8 +1,9 @@
 /* Bounded msgpack: a cursor that reads, a writer that packs.
  *
- * Reading is ours because the bytes are hostile: msgpack-c's unpacker allocates from a header alone (five bytes ask for
- * hundreds of MiB), a cursor never allocates. Writing is msgpack-c's packer over a fixed buffer. Both carry a sticky
- * error, so that code reads as a flat list of fields and is checked once at the end. Pure; any thread. */
+ * Reading is ours because the bytes are hostile: msgpack-c's unpacker allocates from a header alone (five
+ * bytes ask for hundreds of MiB), a cursor never allocates. Writing is msgpack-c's packer over a fixed
+ * buffer. Both carry a sticky error, so that code reads as a flat list of fields and is checked once at the
+ * end. Pure; any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,12 +22,12 @@ enum {
     FANQ_DEPTH_MAX = 8 /* containers inside containers that fanq_read_skip() follows */
 };
 
-/* Reads forward from `at`, never at or past `end`. After the first error every read returns zero or an empty value and
- * leaves `at` where it is. */
+/* Reads forward from `at`, never at or past `end`. After the first error every read returns zero or an empty
+ * value and leaves `at` where it is, which is also the new `end`. */
 struct fanq_cursor {
     const uint8_t *at;
     const uint8_t *end;
-    int err; /* 0 or FANQ_ERR_PROTOCOL */
+    int err; /* 0, FANQ_ERR_PROTOCOL, or what fanq_cursor_fail() was given */
 };
 
 static inline struct fanq_cursor fanq_cursor_over(const void *data, size_t length)
@@ -39,8 +40,19 @@ static inline size_t fanq_cursor_left(const struct fanq_cursor *c)
     return (size_t)(c->end - c->at);
 }
 
+/* Makes the cursor fail here; the first error stays. */
+void fanq_cursor_fail(struct fanq_cursor *c, int err);
+
+/* fanq_read_uint() for what is more than one byte on the wire, or wrong. */
+uint64_t fanq_read_uint_wide(struct fanq_cursor *c, uint64_t max);
+
 /* An unsigned integer in any of msgpack's forms; more than `max` is an error. */
-uint64_t fanq_read_uint(struct fanq_cursor *c, uint64_t max);
+static inline uint64_t fanq_read_uint(struct fanq_cursor *c, uint64_t max)
+{
+    if (c->at < c->end && *c->at < 0x80 && *c->at <= max)
+        return *c->at++;
+    return fanq_read_uint_wide(c, max);
+}
 
 /* Like fanq_read_uint(), but nil gives `nil_value`. */
 uint64_t fanq_read_uint_or_nil(struct fanq_cursor *c, uint64_t max, uint64_t nil_value);
@@ -54,8 +66,8 @@ bool fanq_read_nil(struct fanq_cursor *c);
 struct fanq_bytes fanq_read_str(struct fanq_cursor *c, size_t length_max);
 struct fanq_bytes fanq_read_bin(struct fanq_cursor *c, size_t length_max);
 
-/* The count of an array or map header. A count that the remaining bytes cannot hold (one byte an element, two an entry)
- * is an error, so a count is always safe to loop over. */
+/* The count of an array or map header. A count that the remaining bytes cannot hold (one byte an element, two
+ * an entry) is an error, so a count is always safe to loop over. */
 uint32_t fanq_read_array(struct fanq_cursor *c);
 uint32_t fanq_read_map(struct fanq_cursor *c);
 
@@ -65,7 +77,8 @@ void fanq_read_skip(struct fanq_cursor *c);
 /* Steps over `count` values. */
 void fanq_read_skip_many(struct fanq_cursor *c, uint32_t count);
 
-/* Packs into a buffer that the caller owns. A write that does not fit writes nothing and sets `full`, as do all after it. */
+/* Packs into a buffer that the caller owns. A write that does not fit writes nothing and sets `full`, as do
+ * all after it. */
 struct fanq_writer {
     uint8_t *start;
     uint8_t *at;
@@ -83,7 +96,17 @@ static inline size_t fanq_writer_length(const struct fanq_writer *w)
     return (size_t)(w->at - w->start);
 }
 
-void fanq_write_uint(struct fanq_writer *w, uint64_t value);
+/* fanq_write_uint() for what is more than one byte on the wire, or does not fit. */
+void fanq_write_uint_wide(struct fanq_writer *w, uint64_t value);
+
+static inline void fanq_write_uint(struct fanq_writer *w, uint64_t value)
+{
+    if (value < 0x80 && w->at < w->end && !w->full)
+        *w->at++ = (uint8_t)value;
+    else
+        fanq_write_uint_wide(w, value);
+}
+
 void fanq_write_bool(struct fanq_writer *w, bool value);
 void fanq_write_nil(struct fanq_writer *w);
 void fanq_write_str(struct fanq_writer *w, struct fanq_bytes text);

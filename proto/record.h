@@ -5,8 +5,8 @@
  *     [map]            msgpack map, keys small integers in rising order, each at most once
  *     body             the rest, raw
  *
- * So a plain body costs 6 bytes, and neighbouring records are one run of bytes. Records are checked once, when they
- * enter the broker; after that their headers are trusted. Pure; any thread. */
+ * So a plain body costs 6 bytes, and neighbouring records are one run of bytes. Records are checked once,
+ * when they enter the broker; after that their headers are trusted. Pure; any thread. */
 #pragma once
 
 #include "mp.h"
@@ -39,8 +39,9 @@ struct fanq_record {
     struct fanq_bytes body;
     struct fanq_bytes subject;
     struct fanq_bytes trace;
-    struct fanq_bytes attributes; /* the msgpack map; empty when there is none. Read with fanq_attribute_next(). */
-    size_t length;                /* of the whole record, header included */
+    struct fanq_bytes
+        attributes; /* the msgpack map; empty when there is none. Read with fanq_attribute_next(). */
+    size_t length;  /* of the whole record, header included */
 };
 
 struct fanq_attribute {
@@ -56,11 +57,15 @@ static inline size_t fanq_record_length(const uint8_t *data)
            ((size_t)data[1] << 24 | (size_t)data[2] << 16 | (size_t)data[3] << 8 | (size_t)data[4]);
 }
 
-/* Reads `count` neighbouring records from c and checks every count and length in them. A malformed one sets c->err to
- * FANQ_ERR_BAD_RECORD. *ret_oversize_count is how many hold more than payload_bytes_max behind the header: each is well
- * formed, and whoever takes the records decides (fanq_records_sift). */
+/* Reads `count` neighbouring records from c and checks every count and length in them. A malformed one sets
+ * c->err to FANQ_ERR_BAD_RECORD. *ret_oversize_count is how many hold more than payload_bytes_max behind the
+ * header: each is well formed, and whoever takes the records decides (fanq_records_sift). */
 struct fanq_records fanq_read_records(struct fanq_cursor *c, uint32_t count, size_t payload_bytes_max,
                                       uint32_t *ret_oversize_count);
+
+/* The same for records that were checked before, by the broker: headers and lengths only, not what is inside.
+ */
+struct fanq_records fanq_read_record_bounds(struct fanq_cursor *c, uint32_t count);
 
 /* Takes one record apart. Bytes behind the record are ignored. 0 or FANQ_ERR_BAD_RECORD. */
 int fanq_record_parse(const uint8_t *data, size_t length, struct fanq_record *ret_record);
@@ -69,9 +74,10 @@ int fanq_record_parse(const uint8_t *data, size_t length, struct fanq_record *re
 bool fanq_attribute_next(struct fanq_bytes *rest, struct fanq_attribute *ret_attribute);
 
 /* Moves the records that fit together, in place, and tells the places of those that do not.
- * ret_refused takes at most refused_max places (counted among the records as sent). Gives the count of all refused. */
-uint32_t fanq_records_sift(uint8_t *data, struct fanq_records *records, size_t payload_bytes_max, uint32_t *ret_refused,
-                           uint32_t refused_max);
+ * ret_refused takes at most refused_max places (counted among the records as sent). Gives the count of all
+ * refused. */
+uint32_t fanq_records_sift(uint8_t *data, struct fanq_records *records, size_t payload_bytes_max,
+                           uint32_t *ret_refused, uint32_t refused_max);
 
 /* What a record is made of. Empty parts are left out. */
 struct fanq_record_parts {
@@ -82,8 +88,10 @@ struct fanq_record_parts {
     uint32_t attribute_count;
 };
 
-/* The bytes fanq_record_write() will need, header included (an upper bound by a few bytes when there are properties). */
+/* The bytes fanq_record_write() will need, header included (an upper bound by a few bytes when there are
+ * properties). */
 size_t fanq_record_size(const struct fanq_record_parts *parts);
 
-/* Writes one record; w->full when it does not fit. The parts must obey the limits above, else FANQ_ERR_INVALID. */
+/* Writes one record; w->full when it does not fit. The parts must obey the limits above, else
+ * FANQ_ERR_INVALID. */
 int fanq_record_write(struct fanq_writer *w, const struct fanq_record_parts *parts);

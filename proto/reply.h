@@ -1,7 +1,8 @@
-/* What the broker answers: one struct per reply, and its bytes. Every reply is one frame [op, request_id, fields...].
+/* What the broker answers: one struct per reply, and its bytes. Every reply is one frame [op, request_id,
+ * fields...].
  *
- * Replies carry the id of their request and may come in any order; for a push, deliveries carry the push's id. Ops of
- * replies begin at 64, so a frame that goes the wrong way is recognised. Pure; any thread. */
+ * Replies carry the id of their request and may come in any order; for a push, deliveries carry the push's
+ * id. Ops of replies begin at 64, so a frame that goes the wrong way is recognised. Pure; any thread. */
 #pragma once
 
 #include "request.h"
@@ -49,8 +50,8 @@ struct fanq_refusal {
 
 enum { FANQ_REFUSALS_MAX = 256 };
 
-/* The answer to a publish that wanted ids or of which messages were refused. Taken messages count up from first_seq,
- * refused ones left out. */
+/* The answer to a publish that wanted ids or of which messages were refused. Taken messages count up from
+ * first_seq, refused ones left out. */
 struct fanq_published {
     uint64_t stream;
     uint64_t epoch;
@@ -66,8 +67,8 @@ struct fanq_slice {
     uint64_t stream;
     uint64_t epoch;
     uint64_t first_seq;
-    uint64_t time_ms;    /* wall clock, when the broker took them */
-    uint32_t deliveries; /* this one included; in PEEKED: so far */
+    uint64_t time_ms;          /* wall clock, when the broker took them */
+    uint32_t deliveries;       /* this one included; in PEEKED: so far */
     uint64_t first_receive_ms; /* wall clock; 0: this is the first */
     struct fanq_records records;
 };
@@ -164,9 +165,8 @@ struct fanq_reply {
  *              slice = [stream, epoch, first_seq, time_ms, deliveries, first_receive_ms, [record...]]
  *   PEEKED     nil | [stream, seq], [[slice fields..., state, due_ms]...]
  *   CHANGED    count
- *   QUEUE      name, queue_id, {attribute: value}, visible, in_flight, delayed, oldest_age_ms, created_ms, consumers,
- *              sent, delivered, deleted
- *   TOPIC      name, stream, subscription_count, created_ms, published
+ *   QUEUE      name, queue_id, {attribute: value}, visible, in_flight, delayed, oldest_age_ms, created_ms,
+ * consumers, sent, delivered, deleted TOPIC      name, stream, subscription_count, created_ms, published
  *   NAMES      [name...], more (bool)
  *   STATS      {name: value} */
 
@@ -174,21 +174,24 @@ struct fanq_reply {
 enum {
     FANQ_SLICE_HEADER_BYTES_MAX = 1 + 6 * 9 + 5,
     FANQ_DELIVER_HEADER_BYTES_MAX = 4 + 1 + 2 + 4 * 9 + 5,
-    FANQ_SMALL_REPLY_BYTES_MAX = 512 /* every reply but DELIVER, PEEKED, NAMES, STATS, PUBLISHED with refusals, QUEUE, TOPIC */
+    FANQ_SMALL_REPLY_BYTES_MAX =
+        512 /* every reply but DELIVER, PEEKED, NAMES, STATS, PUBLISHED with refusals, QUEUE, TOPIC */
 };
 
-/* Takes a frame's payload apart. Lists (slices, names, refusals, stats) are put into scratch, which the reply then
- * borrows with the payload; FANQ_ERR_NOMEM when it is too small (the caller may retry with more: a slice takes
- * at least ten bytes of payload, so eight times the payload's length always suffices). Record boundaries inside slices are
- * checked (count and lengths), property maps are not: fanq_record_parse() does that.
- * FANQ_ERR_PROTOCOL for anything that is not a reply. */
-int fanq_reply_decode(struct fanq_bytes payload, void *scratch, size_t scratch_bytes, struct fanq_reply *ret_reply);
+/* Takes a frame's payload apart. Lists (slices, names, refusals, stats) are put into scratch, which the reply
+ * then borrows with the payload; FANQ_ERR_NOMEM when it is too small (the caller may retry with more: a slice
+ * takes at least ten bytes of payload, so eight times the payload's length always suffices). Record
+ * boundaries inside slices are checked (count and lengths), property maps are not: fanq_record_parse() does
+ * that. FANQ_ERR_PROTOCOL for anything that is not a reply. */
+int fanq_reply_decode(struct fanq_bytes payload, void *scratch, size_t scratch_bytes,
+                      struct fanq_reply *ret_reply);
 
 /* Writes a whole frame, records included; w->full when it does not fit. */
 void fanq_reply_encode(struct fanq_writer *w, const struct fanq_reply *reply);
 
-/* A delivery in pieces, for writev: the header, then per slice its fields, behind which the caller sends the records.
- * records_length is the sum over the slices. The frame's length field is written here, so every slice must follow. */
+/* A delivery in pieces, for writev: the header, then per slice its fields, behind which the caller sends the
+ * records. records_length is the sum over the slices. The frame's length field is written here, so every
+ * slice must follow. */
 void fanq_deliver_begin(struct fanq_writer *w, uint64_t id, const struct fanq_delivery *delivery);
 void fanq_deliver_slice(struct fanq_writer *w, const struct fanq_slice *slice);
 

@@ -1,7 +1,8 @@
-/* What a client asks: one struct per operation, and its bytes. PROTOCOL.md describes the same for other languages.
+/* What a client asks: one struct per operation, and its bytes. PROTOCOL.md describes the same for other
+ * languages.
  *
- * Every request is one frame [op, request_id, fields...]. Fields are positional; elements behind the last known one are
- * skipped, so that fields can be added. Pure; any thread. */
+ * Every request is one frame [op, request_id, fields...]. Fields are positional; elements behind the last
+ * known one are skipped, so that fields can be added. Pure; any thread. */
 #pragma once
 
 #include "fanq_error.h"
@@ -15,7 +16,8 @@ enum {
     FANQ_RECEIVE_QUEUES_MAX = 16,
     FANQ_RANGES_MAX = 4096,
     FANQ_LIST_LIMIT_MAX = 1000,
-    FANQ_NAME_BYTES_MAX = 336, /* "account:region:name", a topic's name being the longest: 12 + 1 + 64 + 1 + 256 */
+    FANQ_NAME_BYTES_MAX =
+        336, /* "account:region:name", a topic's name being the longest: 12 + 1 + 64 + 1 + 256 */
 
     FANQ_CLIENT_NAME_BYTES_MAX = 128
 };
@@ -92,7 +94,8 @@ struct fanq_hello {
 };
 
 enum {
-    FANQ_PUBLISH_WANT_IDS = 1 /* answer with stream, epoch and first seq; without it with ranges of request ids */
+    FANQ_PUBLISH_WANT_IDS =
+        1 /* answer with stream, epoch and first seq; without it with ranges of request ids */
 };
 
 /* PUBLISH to a topic, SEND to a queue. */
@@ -128,8 +131,9 @@ struct fanq_change {
 enum fanq_push_mode { FANQ_PUSH_AUTO = 0, FANQ_PUSH_ACK = 1 };
 enum fanq_push_target { FANQ_PUSH_QUEUE = 0, FANQ_PUSH_TOPIC = 1 };
 
-/* The push's id is the id of this request; deliveries carry it. A topic as target is an ephemeral subscription: it ends
- * with the push, and its backlog is bounded (the oldest are dropped and the next delivery says how many). */
+/* The push's id is the id of this request; deliveries carry it. A topic as target is an ephemeral
+ * subscription: it ends with the push, and its backlog is bounded (the oldest are dropped and the next
+ * delivery says how many). */
 struct fanq_push {
     struct fanq_bytes target;
     enum fanq_push_target target_kind;
@@ -146,12 +150,7 @@ struct fanq_credit {
     uint64_t bytes;
 };
 
-enum {
-    FANQ_STATE_READY = 1,
-    FANQ_STATE_IN_FLIGHT = 2,
-    FANQ_STATE_DELAYED = 4,
-    FANQ_STATE_ALL = 7
-};
+enum { FANQ_STATE_READY = 1, FANQ_STATE_IN_FLIGHT = 2, FANQ_STATE_DELAYED = 4, FANQ_STATE_ALL = 7 };
 
 struct fanq_peek {
     struct fanq_bytes queue;
@@ -191,13 +190,13 @@ struct fanq_request {
         struct fanq_change change; /* ACK, NACK, EXTEND */
         struct fanq_push push;
         struct fanq_credit credit;
-        uint64_t push_stop;     /* the push's id */
+        uint64_t push_stop; /* the push's id */
         struct fanq_peek peek;
         struct fanq_bytes name; /* PURGE, QUEUE_GET, QUEUE_DELETE, TOPIC_CREATE, TOPIC_GET, TOPIC_DELETE */
         struct {
             struct fanq_bytes name;
             struct fanq_queue_attributes attributes;
-        } queue; /* QUEUE_CREATE, QUEUE_SET */
+        } queue;               /* QUEUE_CREATE, QUEUE_SET */
         struct fanq_list list; /* QUEUE_LIST, TOPIC_LIST */
         struct fanq_subscription subscription;
         struct fanq_subscription_list subscription_list;
@@ -221,19 +220,24 @@ struct fanq_request {
  *   SUBSCRIBE, UNSUBSCRIBE     topic, queue
  *   SUBSCRIPTION_LIST          topic, after, limit */
 
-/* Takes a frame's payload apart. The request borrows from it. Checks everything that can be checked without knowing the
- * broker's state: types, bounds, counts, records. On error *ret_request holds op and id as far as they could be read
- * (0 otherwise), so that the refusal can name the request.
- * 0, FANQ_ERR_PROTOCOL (not a request of this protocol: the connection is lost), or an error that refuses just this
- * request: FANQ_ERR_INVALID (a value outside its bounds), FANQ_ERR_BAD_RECORD, FANQ_ERR_UNSUPPORTED (unknown op). */
-int fanq_request_decode(struct fanq_bytes payload, size_t message_bytes_max, struct fanq_request *ret_request);
+/* Takes a frame's payload apart. The request borrows from it. Checks everything that can be checked without
+ * knowing the broker's state: types, bounds, counts, records. On error *ret_request holds op and id as far as
+ * they could be read (0 otherwise), so that the refusal can name the request. 0, FANQ_ERR_PROTOCOL (not a
+ * request of this protocol: the connection is lost), or an error that refuses just this request:
+ * FANQ_ERR_INVALID (a value outside its bounds), FANQ_ERR_BAD_RECORD, FANQ_ERR_UNSUPPORTED (unknown op). */
+int fanq_request_decode(struct fanq_bytes payload, size_t message_bytes_max,
+                        struct fanq_request *ret_request);
 
 /* Writes the whole frame; w->full when it does not fit. */
 void fanq_request_encode(struct fanq_writer *w, const struct fanq_request *request);
 
-/* The beginning of a PUBLISH or SEND frame whose records (of `length` bytes) the caller sends behind it by writev. */
-void fanq_publish_begin(struct fanq_writer *w, enum fanq_op op, uint64_t id, struct fanq_bytes target, uint32_t flags,
-                        uint32_t record_count, size_t length);
+/* The beginning of a PUBLISH or SEND frame whose records (of `length` bytes) the caller sends behind it by
+ * writev. */
+void fanq_publish_begin(struct fanq_writer *w, enum fanq_op op, uint64_t id, struct fanq_bytes target,
+                        uint32_t flags, uint32_t record_count, size_t length);
+
+/* The map of a queue's attributes, as it also stands in the QUEUE reply. */
+void fanq_write_queue_attributes(struct fanq_writer *w, const struct fanq_queue_attributes *attributes);
 
 /* Takes the next of the ranges; false at the end. */
 bool fanq_range_next(struct fanq_ranges *ranges, struct fanq_range *ret_range);
