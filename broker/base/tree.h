@@ -1,5 +1,5 @@
 /* An ordered map inside its elements: a treap. Keys are u64, or byte strings compared as memcmp does with the shorter
- * first (struct tree_text). The priority of a node is a fixed mix of its key, so equal histories give equal trees on
+ * first (struct text_tree). The priority of a node is a fixed mix of its key, so equal histories give equal trees on
  * every machine, and expected depth is logarithmic. No allocation. Pure. */
 #pragma once
 
@@ -7,14 +7,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct tree_node {
-    struct tree_node *left, *right, *parent;
-    uint64_t key;
+/* What both kinds of node begin with: a place in a tree. */
+struct tree_link {
+    struct tree_link *left, *right, *parent;
     uint32_t priority;
 };
 
+struct tree_node {
+    struct tree_link link; /* first, so that a link is its node */
+    uint64_t key;
+};
+
 struct tree {
-    struct tree_node *root;
+    struct tree_link *root;
     size_t count;
 };
 
@@ -33,14 +38,13 @@ struct tree_node *tree_next(const struct tree_node *node);
 
 /* The same for text keys, which the element keeps alive. */
 struct text_node {
-    struct text_node *left, *right, *parent;
+    struct tree_link link; /* first */
     const char *text;
     uint32_t length;
-    uint32_t priority;
 };
 
 struct text_tree {
-    struct text_node *root;
+    struct tree_link *root;
     size_t count;
 };
 
