@@ -100,6 +100,16 @@ void *arena_take(struct arena *a, size_t size)
     return piece;
 }
 
+void arena_trim(struct arena *a, void *piece, size_t size)
+{
+    struct arena_chunk *chunk = a->current;
+    size_t used = (size_t)((char *)piece - ((char *)chunk + HEADER_BYTES));
+
+    used += (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    assert(used <= chunk->used);
+    chunk->used = used;
+}
+
 void arena_reset(struct arena *a)
 {
     a->current = a->first;

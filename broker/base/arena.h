@@ -20,4 +20,8 @@ void arena_close(struct arena *a);
 
 /* size bytes, aligned for any object, not zeroed; NULL: out of memory. */
 void *arena_take(struct arena *a, size_t size);
+
+/* Shortens the piece that was taken last to `size` bytes, so that the rest can be taken again. */
+void arena_trim(struct arena *a, void *piece, size_t size);
+
 void arena_reset(struct arena *a); /* everything taken is void */

@@ -1,26 +1,27 @@
 /* The pure broker: topics, queues, subscriptions, and who holds which message.
  *
- * Place:    one thread, the loop's; no clock, file, socket or random source. It is told what happened (an event, with the
- *           time on it) and answers what to do (effects), so equal histories give equal effects on every machine.
- * Idea:     a message is (stream, seq). The core never sees a message's bytes but through the view, block by block.
- * Turn:     one turn of the loop is one batch:
+ * Place:    one thread, the loop's; no clock, file, socket or random source. It is told what happened (an
+ * event, with the time on it) and answers what to do (effects), so equal histories give equal effects on
+ * every machine. Idea:     a message is (stream, seq). The core never sees a message's bytes but through the
+ * view, block by block. Turn:     one turn of the loop is one batch:
  *
  *               TURN        time, room left for messages; timers that came due
  *               REQUEST...  (DISCONNECT, BLOCKED, WRITABLE, RESIDENT, SYNCED in any number and order)
  *               COMMIT      lays the turn's publishes out as blocks       -> EFFECT_COMMIT, if there were any
- *               SYNCED      the commit is as safe as the mode promises    -> answers; its messages become receivable
- *               SERVE       every queue that can give serves its waiters  -> EFFECT_DELIVER, EFFECT_TRIM
+ *               SYNCED      the commit is as safe as the mode promises    -> answers; its messages become
+ * receivable SERVE       every queue that can give serves its waiters  -> EFFECT_DELIVER, EFFECT_TRIM
  *
  *           In memory mode SYNCED follows COMMIT at once; with a log it comes in a later turn.
- * Effects:  are carried out in order, after each step or after several. An effect never changes the core by itself; what comes of it
- *           (a connection that blocks) comes back as an event. */
+ * Effects:  are carried out in order, after each step or after several. An effect never changes the core by
+ * itself; what comes of it (a connection that blocks) comes back as an event. */
 #pragma once
 
 #include "base/arena.h"
 #include "proto/reply.h"
 #include "view.h"
 
-/* ---- what happened -------------------------------------------------------------------------------------------- */
+/* ---- what happened
+ * -------------------------------------------------------------------------------------------- */
 
 enum event_kind {
     EVENT_TURN,
@@ -39,31 +40,35 @@ struct event {
     enum event_kind kind;
     union {
         struct {
-            uint64_t now_ms;     /* monotonic; never goes back */
-            uint64_t wall_ms;    /* never goes back either: the shell sees to it */
-            uint64_t room_bytes; /* how many bytes of records the turn may add; beyond it publishes get NO_ROOM */
+            uint64_t now_ms;  /* monotonic; never goes back */
+            uint64_t wall_ms; /* never goes back either: the shell sees to it */
+            uint64_t
+                room_bytes; /* how many bytes of records the turn may add; beyond it publishes get NO_ROOM */
         } turn;
         struct {
             uint32_t connection; /* < core_options.connections_max */
-            const struct fanq_request *request; /* records are borrowed until the effects of this turn's COMMIT are done */
-        } request;               /* REQUEST: any op but HELLO, which is the shell's */
-        uint32_t connection;     /* DISCONNECT, BLOCKED (its socket is full: no pushes or answers of receives), WRITABLE */
+            const struct fanq_request
+                *request;    /* records are borrowed until the effects of this turn's COMMIT are done */
+        } request;           /* REQUEST: any op but HELLO, which is the shell's */
+        uint32_t connection; /* DISCONNECT, BLOCKED (its socket is full: no pushes or answers of receives),
+                                WRITABLE */
         struct {
             uint64_t stream, first_seq, count;
-        } resident; /* these messages are in memory now, as an EFFECT_FETCH asked */
+        } resident;      /* these messages are in memory now, as an EFFECT_FETCH asked */
         uint64_t synced; /* SYNCED: the number of the commit, and of all before it */
     };
 };
 
-/* ---- what to do ----------------------------------------------------------------------------------------------- */
+/* ---- what to do
+ * ----------------------------------------------------------------------------------------------- */
 
 enum effect_kind {
-    EFFECT_REPLY,   /* send reply to connection */
-    EFFECT_DELIVER, /* the same for a reply DELIVER with slices: record bytes go out by writev */
-    EFFECT_COMMIT,  /* append these blocks */
-    EFFECT_TRIM,    /* no queue needs messages of stream below seq any more */
+    EFFECT_REPLY,      /* send reply to connection */
+    EFFECT_DELIVER,    /* the same for a reply DELIVER with slices: record bytes go out by writev */
+    EFFECT_COMMIT,     /* append these blocks */
+    EFFECT_TRIM,       /* no queue needs messages of stream below seq any more */
     EFFECT_STREAM_END, /* nobody needs any message of stream, and there will be no more */
-    EFFECT_FETCH,   /* bring messages into memory, then say RESIDENT */
+    EFFECT_FETCH,      /* bring messages into memory, then say RESIDENT */
 };
 
 /* One piece of a block as it came from a producer. */
@@ -71,8 +76,8 @@ struct commit_piece {
     struct fanq_records records;
 };
 
-/* The records of one stream in this commit: laid out by the shell as blocks of at most BLOCK_RECORDS_MAX records or
- * BLOCK_BYTES_MAX bytes. */
+/* The records of one stream in this commit: laid out by the shell as blocks of at most BLOCK_RECORDS_MAX
+ * records or BLOCK_BYTES_MAX bytes. */
 struct commit_stream {
     uint64_t stream;
     uint64_t first_seq;
@@ -109,6 +114,7 @@ struct effects {
     struct effect *items;
     size_t count;
     size_t capacity;
+    uint64_t generation; /* how often it was cleared: tells whether an index into items still holds */
     struct arena arena;
 };
 
@@ -116,7 +122,8 @@ void effects_init(struct effects *out);
 void effects_close(struct effects *out);
 void effects_clear(struct effects *out);
 
-/* ---- the broker ----------------------------------------------------------------------------------------------- */
+/* ---- the broker
+ * ----------------------------------------------------------------------------------------------- */
 
 struct core;
 
@@ -131,9 +138,10 @@ struct core_options {
     uint32_t queues_max;
     uint32_t topics_max;
     uint32_t subscriptions_max;
-    uint32_t waiters_per_connection_max;    /* long polls and pushes */
-    uint64_t in_flight_per_queue_max;       /* messages; SQS: 120,000 */
-    uint64_t ephemeral_backlog_messages_max; /* of an ephemeral subscription, beyond which the oldest are dropped */
+    uint32_t waiters_per_connection_max;     /* long polls and pushes */
+    uint64_t in_flight_per_queue_max;        /* messages; SQS: 120,000 */
+    uint64_t ephemeral_backlog_messages_max; /* of an ephemeral subscription, beyond which the oldest are
+                                                dropped */
     uint64_t ephemeral_backlog_bytes_max;
 };
 
@@ -143,24 +151,26 @@ void core_free(struct core *c); /* accepts NULL */
 
 /* Advances the broker by one event.
  *
- * Touches only c and out and reads no clock. Borrows ev. Effects are appended to out. Refusing a request is a reply
- * effect, not an error. FANQ_ERR_NOMEM: the event was not applied, or (SERVE, SYNCED) not wholly; the same event may be stepped again. */
+ * Touches only c and out and reads no clock. Borrows ev. Effects are appended to out. Refusing a request is a
+ * reply effect, not an error. FANQ_ERR_NOMEM: the event was not applied, or (SERVE, SYNCED) not wholly; the
+ * same event may be stepped again. */
 int core_step(struct core *c, const struct event *ev, struct effects *out);
 
-/* When the next turn must come at the latest, in monotonic milliseconds; UINT64_MAX: only when something happens.
- * A time that has passed: at once (a queue has more to give than one turn may). */
+/* When the next turn must come at the latest, in monotonic milliseconds; UINT64_MAX: only when something
+ * happens. A time that has passed: at once (a queue has more to give than one turn may). */
 uint64_t core_next_ms(const struct core *c);
 
 struct core_figures {
     uint64_t queues, topics, subscriptions, streams;
-    uint64_t waiters;        /* long polls and pushes */
-    uint64_t in_flight;      /* messages */
+    uint64_t waiters;                       /* long polls and pushes */
+    uint64_t in_flight;                     /* messages */
     uint64_t published, delivered, deleted; /* totals */
 };
 
 void core_figures(const struct core *c, struct core_figures *ret_figures);
 
-/* ---- for tests ------------------------------------------------------------------------------------------------ */
+/* ---- for tests
+ * ------------------------------------------------------------------------------------------------ */
 
 /* Asserts every invariant of the state (floors, runs, counts, lists); O(everything). */
 void core_check(const struct core *c);

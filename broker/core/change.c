@@ -1,0 +1,137 @@
+/* What a holder says of messages it got: delete (ack), later (nack), not yet (extend).
+ *
+ * An ack deletes by number, whoever holds the message now: on a standard queue that is what the sender of the
+ * ack did the work for. Nack and extend speak of a hold, so they touch only what that batch still holds. */
+#include "state.h"
+
+static void count_deleted(struct core *c, struct queue *q, uint64_t deleted)
+{
+    q->deleted += deleted;
+    c->deleted += deleted;
+    if (deleted > 0)
+        queue_kick(q); /* the limit on messages in flight may have let go */
+}
+
+static int ack_range(struct core *c, struct queue *q, const struct fanq_range *range)
+{
+    struct feed *f = feed_find(q, range->stream);
+    uint64_t first = range->first, end = range->first + range->count, count;
+    int err;
+
+    if (f == NULL)
+        return 0; /* all of that stream was deleted before */
+    if (first < f->floor)
+        first = f->floor;
+    if (end > f->next)
+        end = f->next;
+    if (first >= end)
+        return 0;
+    err = run_delete(c, f, first, end, &count);
+    if (err != 0)
+        return err;
+    (void)feed_raise_floor(c, f); /* may free it */
+    count_deleted(c, q, count);
+    return 0;
+}
+
+int ack_step(struct core *c, const struct fanq_change *change)
+{
+    struct queue *q = queue_by_id(c, change->queue_id);
+    struct fanq_ranges ranges = change->ranges;
+    struct fanq_range range;
+    int err = 0;
+
+    if (q == NULL)
+        return FANQ_ERR_QUEUE_NOT_FOUND;
+    while (err == 0 && fanq_range_next(&ranges, &range))
+        err = ack_range(c, q, &range);
+    return err; /* what was deleted before an error stays so: acks may be repeated */
+}
+
+/* Moves what `batch` holds of the range to another holder. */
+static int move_range(struct core *c, struct queue *q, uint64_t batch, const struct fanq_range *range,
+                      struct holder *to, uint64_t *changed)
+{
+    struct feed *f = feed_find(q, range->stream);
+    uint64_t end = range->first + range->count;
+    struct run *r = f == NULL ? NULL : run_reaching(f, range->first);
+
+    while (r != NULL && r->node.key < end) {
+        struct holder *from = r->holder;
+
+        if (from->kind == HOLDER_BATCH && from->batch == batch && from != to) {
+            uint64_t first =
+                gone_next_live(&f->gone, range->first > r->node.key ? range->first : r->node.key, r->end);
+
+            if (first < end) {
+                if (run_reserve(c) != 0)
+                    return FANQ_ERR_NOMEM;
+                if (to->kind == HOLDER_BATCH && !list_linked(&to->link_consumer) &&
+                    list_linked(&from->link_consumer))
+                    list_insert_before(&from->link_consumer, &to->link_consumer);
+                r = run_cut(c, r, first, end);
+                run_move(c, r, to, false);
+                *changed += r->live;
+                holder_release_if_empty(c, from);
+            }
+        }
+        r = run_next(r);
+    }
+    return 0;
+}
+
+static int move_ranges(struct core *c, struct queue *q, const struct fanq_change *change, struct holder *to,
+                       uint64_t *changed)
+{
+    struct fanq_ranges ranges = change->ranges;
+    struct fanq_range range;
+    int err = 0;
+
+    while (err == 0 && fanq_range_next(&ranges, &range))
+        err = move_range(c, q, change->batch, &range, to, changed);
+    return err;
+}
+
+int nack_step(struct core *c, const struct fanq_change *change, uint64_t *ret_changed)
+{
+    struct queue *q = queue_by_id(c, change->queue_id);
+    struct holder *delay;
+    int err;
+
+    *ret_changed = 0;
+    if (q == NULL)
+        return FANQ_ERR_QUEUE_NOT_FOUND;
+    if (change->time_ms == 0) {
+        err = move_ranges(c, q, change, &q->redelivery, ret_changed);
+    } else {
+        if (run_reserve(c) != 0)
+            return FANQ_ERR_NOMEM;
+        delay = holder_new(c, HOLDER_DELAY, q, c->now_ms + change->time_ms);
+        err = move_ranges(c, q, change, delay, ret_changed);
+        holder_release_if_empty(c, delay);
+    }
+    queue_kick(q);
+    return err;
+}
+
+/* The messages of an extend leave their batch for one with the same number and a deadline of its own, so that
+ * their holder can go on speaking of them; a push's stay the push's. */
+int extend_step(struct core *c, const struct fanq_change *change, uint64_t *ret_changed)
+{
+    struct queue *q = queue_by_id(c, change->queue_id);
+    struct holder *batch;
+    int err;
+
+    *ret_changed = 0;
+    if (q == NULL)
+        return FANQ_ERR_QUEUE_NOT_FOUND;
+    if (change->time_ms == 0)
+        return nack_step(c, change, ret_changed);
+    if (run_reserve(c) != 0)
+        return FANQ_ERR_NOMEM;
+    batch = holder_new(c, HOLDER_BATCH, q, c->now_ms + change->time_ms);
+    batch->batch = change->batch;
+    err = move_ranges(c, q, change, batch, ret_changed);
+    holder_release_if_empty(c, batch);
+    return err;
+}

@@ -1,0 +1,243 @@
+/* A queue's place in a stream: a cursor, and what of the stream the queue takes.
+ *
+ * A feed with an open run that has read all there is lies in stream->caught_up, and only there a publish
+ * finds it; one that has something to give lies in queue->ready. So an idle queue with a backlog costs a
+ * publish nothing. */
+#include "state.h"
+
+struct feed *feed_find(const struct queue *q, uint64_t stream)
+{
+    struct tree_node *node = tree_find(&q->feeds, stream);
+
+    return node == NULL ? NULL : container_of(node, struct feed, node);
+}
+
+/* ---- what is unread
+ * -------------------------------------------------------------------------------------------- */
+
+static bool unread_open(const struct feed *f)
+{
+    return f->unread_count > 0 && f->unread[f->unread_count - 1].end == SEQ_OPEN;
+}
+
+/* Room for one more run. */
+static int unread_reserve(struct feed *f)
+{
+    uint32_t capacity = f->unread_capacity == 0 ? 2 : f->unread_capacity * 2;
+    struct unread *unread;
+
+    if (f->unread_count < f->unread_capacity)
+        return 0;
+    unread = realloc(f->unread, capacity * sizeof(*unread));
+    if (unread == NULL)
+        return FANQ_ERR_NOMEM;
+    f->unread = unread;
+    f->unread_capacity = capacity;
+    return 0;
+}
+
+static void unread_pop(struct feed *f)
+{
+    f->unread_count--;
+    memmove(f->unread, f->unread + 1, f->unread_count * sizeof(*f->unread));
+}
+
+uint64_t feed_unread(const struct feed *f)
+{
+    uint64_t count = 0;
+
+    for (uint32_t i = 0; i < f->unread_count; i++) {
+        uint64_t first = f->unread[i].first > f->next ? f->unread[i].first : f->next;
+        uint64_t end = f->unread[i].end < f->stream->receivable ? f->unread[i].end : f->stream->receivable;
+
+        if (first < end)
+            count += end - first;
+    }
+    return count;
+}
+
+/* ---- ready, caught up, done
+ * ------------------------------------------------------------------------------------ */
+
+void feed_settle(struct core *c, struct feed *f)
+{
+    uint64_t before = f->next;
+
+    while (f->unread_count > 0 && f->unread[0].end <= f->next)
+        unread_pop(f);
+    if (f->unread_count > 0 && f->next < f->unread[0].first)
+        f->next = f->unread[0].first; /* what lies between runs was never this queue's */
+    if (f->next != before)
+        f->head_arrival = 0;
+
+    list_remove(&f->link_ready);
+    list_remove(&f->link_caught_up);
+    if (f->unread_count == 0)
+        return;
+    if (f->next < f->stream->receivable) {
+        if (!f->fetching)
+            list_append(&f->queue->ready, &f->link_ready);
+        queue_kick(f->queue);
+    } else {
+        /* A closed run above `receivable` waits for its commit here, too. */
+        list_append(&f->stream->caught_up, &f->link_caught_up);
+    }
+}
+
+void feed_receivable(struct core *c, struct stream *s)
+{
+    struct list moved;
+    struct list *link;
+
+    list_init(&moved);
+    while ((link = list_first(&s->caught_up)) != NULL) {
+        list_remove(link);
+        list_append(&moved, link);
+    }
+    while ((link = list_first(&moved)) != NULL)
+        feed_settle(c, container_of(link, struct feed, link_caught_up));
+}
+
+/* ---- the floor
+ * ------------------------------------------------------------------------------------------------- */
+
+static void feed_set_floor(struct core *c, struct feed *f, uint64_t floor)
+{
+    struct stream *s = f->stream;
+
+    assert(floor > f->floor);
+    if (f->floor == s->trimmed && --s->feeds_at_trimmed == 0)
+        stream_mark_dirty(c, s);
+    f->floor = floor;
+    gone_trim(&f->gone, &c->gone_pool, floor);
+}
+
+bool feed_raise_floor(struct core *c, struct feed *f)
+{
+    struct tree_node *first = tree_first(&f->runs);
+    uint64_t floor = first != NULL ? first->key : f->next;
+
+    if (floor > f->floor)
+        feed_set_floor(c, f, floor);
+    if (first == NULL && f->unread_count == 0) {
+        feed_free(c, f);
+        return true;
+    }
+    return false;
+}
+
+/* ---- life
+ * ------------------------------------------------------------------------------------------------------ */
+
+static struct feed *feed_new(struct core *c, struct queue *q, struct stream *s)
+{
+    struct feed *f = slab_take(&c->feeds_slab);
+
+    if (f == NULL)
+        return NULL;
+    if (unread_reserve(f) != 0) {
+        slab_give(&c->feeds_slab, f);
+        return NULL;
+    }
+    f->queue = q;
+    f->stream = s;
+    f->floor = f->next = s->next_seq;
+    list_init(&f->link_stream);
+    list_init(&f->link_caught_up);
+    list_init(&f->link_ready);
+    list_init(&f->link_ephemeral);
+    tree_init(&f->runs);
+    gone_init(&f->gone);
+    tree_insert(&q->feeds, &f->node, s->number);
+    list_append(&s->feeds, &f->link_stream);
+    s->feed_count++;
+    if (f->floor == s->trimmed)
+        s->feeds_at_trimmed++;
+    else if (s->feeds_at_trimmed == 0)
+        stream_mark_dirty(c, s); /* what came before the first feed is needed by nobody */
+    return f;
+}
+
+struct feed *feed_open(struct core *c, struct queue *q, struct stream *s)
+{
+    struct feed *f = feed_find(q, s->number);
+
+    if (f == NULL)
+        f = feed_new(c, q, s);
+    if (f == NULL || unread_open(f))
+        return f;
+    if (unread_reserve(f) != 0)
+        return NULL;
+    if (f->unread_count > 0 && f->unread[f->unread_count - 1].end == s->next_seq)
+        f->unread[f->unread_count - 1].end = SEQ_OPEN; /* nothing came in between */
+    else
+        f->unread[f->unread_count++] = (struct unread){s->next_seq, SEQ_OPEN};
+    feed_settle(c, f);
+    return f;
+}
+
+void feed_close(struct core *c, struct feed *f)
+{
+    assert(unread_open(f));
+    if (f->unread[f->unread_count - 1].first >= f->stream->next_seq)
+        f->unread_count--; /* nothing came */
+    else
+        f->unread[f->unread_count - 1].end = f->stream->next_seq;
+    feed_settle(c, f);
+    (void)feed_raise_floor(c, f); /* may free it */
+}
+
+static void feed_drop_runs(struct core *c, struct feed *f)
+{
+    struct tree_node *node;
+
+    while ((node = tree_first(&f->runs)) != NULL) {
+        struct run *r = container_of(node, struct run, node);
+        struct holder *h = r->holder;
+
+        run_free(c, r);
+        holder_release_if_empty(c, h);
+    }
+}
+
+static void feed_stop_fetching(struct feed *f)
+{
+    if (f->fetching)
+        f->queue->fetching_feeds--;
+    f->fetching = false;
+}
+
+void feed_free(struct core *c, struct feed *f)
+{
+    struct stream *s = f->stream;
+
+    feed_drop_runs(c, f);
+    feed_stop_fetching(f);
+    list_remove(&f->link_stream);
+    list_remove(&f->link_caught_up);
+    list_remove(&f->link_ready);
+    list_remove(&f->link_ephemeral);
+    tree_remove(&f->queue->feeds, &f->node);
+    s->feed_count--;
+    if (f->floor == s->trimmed)
+        s->feeds_at_trimmed--;
+    stream_mark_dirty(c, s);
+    gone_close(&f->gone, &c->gone_pool);
+    free(f->unread);
+    slab_give(&c->feeds_slab, f);
+}
+
+void feed_purge(struct core *c, struct feed *f)
+{
+    bool open = unread_open(f);
+
+    feed_drop_runs(c, f);
+    feed_stop_fetching(f);
+    f->unread_count = 0;
+    f->next = f->stream->next_seq;
+    f->head_arrival = 0;
+    if (open)
+        f->unread[f->unread_count++] = (struct unread){f->next, SEQ_OPEN};
+    feed_settle(c, f);
+    (void)feed_raise_floor(c, f); /* may free it */
+}

@@ -1,0 +1,412 @@
+/* The core's data, for the files of this folder alone.
+ *
+ *     topic --> stream <--- feed ---> queue ---> consumers (through struct wait)
+ *                 ^          |          |
+ *     queue ------+          +- unread  +- redelivery, absent, batches and delays (struct holder)
+ *     (its own)              +- runs --------> holder
+ *
+ * Of a feed's messages, those at or above `next` are unread (or not this feed's); those below are gone or lie
+ * in exactly one run, and each run belongs to exactly one holder: a batch in flight, a delay, or one of the
+ * queue's two lists of messages that come again. */
+#pragma once
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/slab.h"
+#include "base/tree.h"
+#include "base/wheel.h"
+#include "core.h"
+#include "gone.h"
+
+struct queue;
+struct topic;
+struct consumer;
+
+enum timer_kind { TIMER_HOLDER, TIMER_CONSUMER };
+
+/* A row of messages numbered without gaps: a topic's, or a queue's own. */
+struct stream {
+    struct tree_node node; /* core->streams, by number */
+    uint64_t number;
+    uint64_t next_seq;      /* the next message gets it */
+    uint64_t receivable;    /* messages below may be received */
+    uint64_t trimmed;       /* messages below are not needed; the shell knows */
+    struct list feeds;      /* struct feed, link_stream */
+    struct list caught_up;  /* feeds with nothing unread below `receivable` but an open run: a publish moves
+                               just these */
+    struct list ephemerals; /* feeds of ephemeral queues: their backlog is bounded */
+    size_t feed_count;
+    size_t feeds_at_trimmed; /* feeds whose floor is at `trimmed`: when it drops to zero, trimmed may rise */
+    struct list link_dirty;  /* core->dirty_streams: look at `trimmed`, or at the stream's end, in SERVE */
+    bool owned;              /* a topic or queue may still append */
+
+    /* What this turn brought, until COMMIT. */
+    struct list link_staged; /* core->staged_streams */
+    uint64_t staged_first_seq;
+    uint64_t staged_count;
+    uint64_t staged_bytes;
+    uint32_t staged_pieces;
+    uint32_t first_piece, last_piece; /* indexes into core->pieces */
+    uint32_t marks;                   /* commits not yet synced that hold messages of it */
+};
+
+/* [first, end) of a stream that a feed has not read; end is SEQ_OPEN for the run that still grows. */
+struct unread {
+    uint64_t first, end;
+};
+
+#define SEQ_OPEN UINT64_MAX
+
+struct feed {
+    struct tree_node node; /* queue->feeds, by stream number */
+    struct queue *queue;
+    struct stream *stream;
+    struct list link_stream;    /* stream->feeds */
+    struct list link_caught_up; /* stream->caught_up */
+    struct list link_ready;     /* queue->ready: has something unread that is receivable */
+    struct list link_ephemeral;
+    uint64_t floor; /* everything below is gone */
+    uint64_t next;
+    struct unread *unread; /* rising, not touching; the first is the one `next` is in or before */
+    uint32_t unread_count, unread_capacity;
+    struct tree runs; /* struct run, by first */
+    struct gone gone;
+    uint64_t dropped;      /* by the bound of an ephemeral subscription, not yet told */
+    uint64_t head_arrival; /* of the block `next` is in; 0: not looked up yet */
+    bool fetching;         /* the block at fetch_seq is on its way into memory */
+    uint64_t fetch_seq;
+};
+
+/* Neighbouring messages of a feed with one history and one holder. Both edges are live; inside, gone bits are
+ * skipped. */
+struct run {
+    struct tree_node node; /* feed->runs; node.key is the first seq */
+    uint64_t end;
+    uint64_t live;
+    uint64_t first_receive_ms; /* wall clock */
+    uint32_t deliveries;
+    struct feed *feed;
+    struct holder *holder;
+    struct list link; /* holder->runs */
+};
+
+enum holder_kind {
+    HOLDER_BATCH,      /* in flight; when its time comes the runs go to redelivery */
+    HOLDER_DELAY,      /* waiting after a nack; likewise */
+    HOLDER_REDELIVERY, /* may be received now, before anything unread */
+    HOLDER_ABSENT      /* likewise, but being fetched into memory */
+};
+
+struct holder {
+    enum holder_kind kind;
+    struct queue *queue;
+    struct list runs;
+    uint64_t live; /* sum over the runs */
+    struct timer timer;
+    uint64_t batch;            /* its number */
+    struct list link_consumer; /* consumer->batches: a push's batches end with it */
+};
+
+struct queue {
+    struct text_node name_node; /* core->queue_order; absent for ephemeral ones */
+    struct tree_node id_node;   /* core->queues_by_id */
+    char *name;                 /* NULL: ephemeral */
+    uint32_t name_length;
+    uint64_t id;
+    struct core *core;
+    uint64_t visibility_ms, receive_wait_ms;
+    uint64_t created_ms;
+    struct tree feeds;
+    struct list ready; /* feeds */
+    struct holder redelivery, absent;
+    struct list waits; /* struct wait, link_queue: who wants messages, in turn */
+    struct list aside; /* likewise, but with a blocked connection or without credit */
+    struct list link_kicked;
+    struct list subscriptions; /* struct subscription, link_queue */
+    struct stream *own;        /* NULL until something is sent to it */
+    size_t fetching_feeds;
+    size_t wait_count;                   /* in both lists */
+    uint64_t in_flight, delayed;         /* messages */
+    uint64_t delivered, deleted, purged; /* totals; purged are not deleted */
+};
+
+struct topic {
+    struct text_node name_node;
+    char *name;
+    uint32_t name_length;
+    uint64_t created_ms;
+    uint64_t published;
+    struct stream *stream;
+    struct text_tree subscriptions; /* by queue name */
+    struct list pushes;             /* struct consumer, link_topic: ephemeral subscriptions */
+};
+
+struct subscription {
+    struct text_node node; /* topic->subscriptions */
+    struct list link_queue;
+    struct topic *topic;
+    struct queue *queue;
+};
+
+enum consumer_kind { CONSUMER_RECEIVE, CONSUMER_PUSH, CONSUMER_PEEK };
+
+/* Who waits for messages: a long poll, a push, or a peek that waits for memory. */
+struct consumer {
+    enum consumer_kind kind;
+    uint32_t connection;
+    uint64_t request_id;
+    struct list link_session;
+    struct list link_waiting; /* core->immediate: a receive whose time is over but for a fetch; core->peeks */
+    struct list link_topic;
+    struct list waits;   /* struct wait, link_consumer: one a queue */
+    struct list batches; /* push: holders */
+    struct timer timer;
+    bool auto_delete;
+    bool own_visibility; /* visibility_ms was given; else the queue's */
+    uint64_t visibility_ms;
+    uint64_t messages, bytes; /* receive: the most to give; push: the credit left */
+    uint64_t served_turn;     /* push: one delivery a turn */
+    struct queue *ephemeral;  /* push on a topic: ends with it */
+    struct {
+        uint64_t queue_id;
+        uint32_t states;
+        bool after_valid;
+        uint64_t after_stream, after_seq;
+        uint64_t absent_stream, absent_seq; /* what it waits for */
+        bool resident;                      /* it has come, or is not needed any more */
+    } peek;
+};
+
+struct wait {
+    struct list link_consumer;
+    struct list link_queue; /* queue->waits or queue->aside */
+    struct consumer *consumer;
+    struct queue *queue;
+};
+
+struct session {
+    bool initialised;
+    bool blocked;
+    uint64_t serial; /* counts disconnects: an answer for an earlier connection is dropped */
+    struct list consumers;
+    uint32_t consumer_count;
+    /* The last OK_RANGE given to this connection, while it can still be lengthened. */
+    uint64_t ok_generation;
+    size_t ok_index;
+};
+
+struct piece {
+    struct fanq_records records;
+    uint32_t next;
+};
+
+#define PIECE_NONE UINT32_MAX
+
+/* What waits for a commit to be synced, in order of commits. */
+struct pending {
+    uint64_t commit;
+    enum { PENDING_MARK, PENDING_OK, PENDING_PUBLISHED } kind;
+    struct stream *stream; /* MARK: receivable becomes next_seq */
+    uint64_t next_seq;
+    uint32_t connection; /* OK, PUBLISHED */
+    uint64_t serial;
+    uint64_t id, count; /* OK: request ids [id, id + count) */
+    struct fanq_published published;
+};
+
+struct pending_ring { /* a growing ring buffer */
+    struct pending *items;
+    size_t head, count, capacity;
+};
+
+struct core {
+    struct core_options options;
+    char *account, *region;
+    uint64_t now_ms, wall_ms, room_bytes;
+    uint64_t turn;
+    bool draining;
+    struct wheel wheel;
+    struct session *sessions;
+
+    struct map queue_names, topic_names;
+    struct text_tree queue_order, topic_order;
+    struct tree queues_by_id;
+    struct tree streams;
+    uint64_t next_queue_id, next_batch, next_stream;
+
+    struct slab streams_slab, feeds_slab, runs_slab, holders_slab, queues_slab, topics_slab,
+        subscriptions_slab, consumers_slab, waits_slab;
+    struct gone_pool gone_pool;
+
+    struct list staged_streams;
+    struct piece *pieces;
+    uint32_t piece_count, piece_capacity;
+    uint64_t next_commit;
+    struct pending_ring pending;
+    bool staged_ok_open; /* the last pending entry is an OK of this turn and may be lengthened */
+
+    struct list dirty_streams;
+    struct list kicked;    /* queues that may have something to give */
+    struct list later;     /* queues that have, but gave all that one turn may: the next turn comes at once */
+    struct list immediate; /* receives to answer at the end of this SERVE, messages or not */
+    struct list peeks;     /* that wait for memory */
+
+    uint64_t waiters, in_flight, published, delivered, deleted;
+};
+
+/* ---- effects.c ---- */
+
+int effects_reserve(struct effects *out, size_t count);
+struct effect *effect_add(struct effects *out, enum effect_kind kind); /* reserved before; zeroed */
+void reply_ok(struct core *c, struct effects *out, uint32_t connection, uint64_t id, uint64_t count);
+void reply_error(struct effects *out, uint32_t connection, uint64_t id, int err);
+struct fanq_reply *reply_add(struct effects *out, uint32_t connection, enum fanq_reply_op op, uint64_t id);
+
+/* ---- name.c ---- */
+
+struct full_name {
+    char text[FANQ_NAME_BYTES_MAX + 1];
+    uint32_t length;
+};
+
+enum name_kind { NAME_QUEUE, NAME_TOPIC };
+
+/* "orders" or "account:region:orders" -> the full name. 0, FANQ_ERR_NAME_INVALID, FANQ_ERR_UNSUPPORTED
+ * (FIFO). */
+int name_parse(const struct core *c, struct fanq_bytes given, enum name_kind kind,
+               struct full_name *ret_name);
+/* The same for the beginning of names; nothing is checked but the length. */
+int name_parse_prefix(const struct core *c, struct fanq_bytes given, struct full_name *ret_name);
+/* What a client calls it: bare when account and region are the configured ones. Borrows from text. */
+struct fanq_bytes name_shown(const struct core *c, const char *text, uint32_t length);
+
+/* ---- stream.c ---- */
+
+struct stream *stream_new(struct core *c);            /* NULL: out of memory */
+void stream_disown(struct core *c, struct stream *s); /* its topic or queue is gone */
+void stream_mark_dirty(struct core *c, struct stream *s);
+void stream_settle(struct core *c, struct stream *s, struct effects *out); /* trims or ends it */
+/* Numbers the records and keeps them for COMMIT. 0, FANQ_ERR_NOMEM, FANQ_ERR_NO_ROOM. */
+int stream_stage(struct core *c, struct stream *s, const struct fanq_records *records);
+int commit_step(struct core *c, struct effects *out);
+int synced_step(struct core *c, uint64_t commit, struct effects *out);
+int pending_reserve(struct core *c, size_t count);
+struct pending *pending_push(struct core *c);
+
+/* ---- feed.c ---- */
+
+struct feed *feed_find(const struct queue *q, uint64_t stream);
+/* The queue's feed of the stream with an open run from now on: made, reopened, or as it is. NULL: out of
+ * memory. */
+struct feed *feed_open(struct core *c, struct queue *q, struct stream *s);
+void feed_close(struct core *c, struct feed *f); /* takes no more; what was published stays. May free f. */
+void feed_free(struct core *c, struct feed *f);  /* with all it holds */
+uint64_t feed_unread(const struct feed *f);      /* how many messages may be received but were not yet */
+void feed_settle(struct core *c,
+                 struct feed *f); /* after `next` moved: passes gaps, moves between ready and caught up */
+/* After runs or next changed: raises the floor. Frees f, and gives true, when it was closed and is empty now.
+ */
+bool feed_raise_floor(struct core *c, struct feed *f);
+void feed_receivable(struct core *c, struct stream *s); /* the stream's receivable mark rose */
+/* Drops everything up to the end of the stream. */
+void feed_purge(struct core *c, struct feed *f);
+
+/* ---- run.c ---- */
+
+void holder_init(struct holder *h, enum holder_kind kind, struct queue *q);
+struct holder *holder_new(struct core *c, enum holder_kind kind, struct queue *q, uint64_t due_ms);
+void holder_release_if_empty(struct core *c, struct holder *h); /* batches and delays */
+void holder_make_ready(struct core *c, struct holder *h);       /* all its runs to redelivery; h is freed */
+
+int run_reserve(struct core *c); /* two runs and a holder; then cutting cannot fail */
+struct run *run_new(struct core *c, struct feed *f, uint64_t first, uint64_t end, struct holder *h);
+void run_free(struct core *c, struct run *r); /* its messages are gone; the holder's count falls */
+/* Cuts r so that [first, end) of it, which must have live messages, is a run of its own with live edges. */
+struct run *run_cut(struct core *c, struct run *r, uint64_t first, uint64_t end);
+void run_move(struct core *c, struct run *r, struct holder *to, bool to_front);
+/* Takes in the next `count` messages behind r, which no run has. */
+void run_grow(struct core *c, struct run *r, uint64_t count);
+/* Joins r to the run just before it when both have one history and one holder; r may be freed. */
+void run_merge_back(struct core *c, struct run *r);
+/* The first run of f that reaches beyond seq. */
+struct run *run_reaching(const struct feed *f, uint64_t seq);
+struct run *run_next(const struct run *r);
+/* Deletes [first, end) of f wherever it is held. Gives how many messages that were. FANQ_ERR_NOMEM: none. */
+int run_delete(struct core *c, struct feed *f, uint64_t first, uint64_t end, uint64_t *ret_count);
+
+/* ---- queue.c ---- */
+
+struct queue *queue_find(const struct core *c, const struct full_name *name);
+struct queue *queue_by_id(const struct core *c, uint64_t id);
+int queue_create(struct core *c, const struct full_name *name, const struct fanq_queue_attributes *attributes,
+                 struct queue **ret_queue);
+struct queue *queue_new_ephemeral(struct core *c); /* NULL: out of memory */
+void queue_free(struct core *c, struct queue *q);  /* no consumer waits for it any more */
+int queue_delete(struct core *c, struct queue *q, struct effects *out);
+void queue_set(struct queue *q, const struct fanq_queue_attributes *attributes);
+void queue_purge(struct core *c, struct queue *q);
+void queue_kick(struct queue *q); /* everything that can make a message deliverable comes by here */
+bool queue_fetching(const struct queue *q);
+uint64_t queue_visible(const struct queue *q);
+/* Finds a queue by the name given, making it when auto_create allows. */
+int queue_resolve(struct core *c, struct fanq_bytes given, bool create, struct queue **ret_queue);
+int queue_own_stream(struct core *c, struct queue *q);
+
+/* ---- topic.c ---- */
+
+struct topic *topic_find(const struct core *c, const struct full_name *name);
+int topic_resolve(struct core *c, struct fanq_bytes given, bool create, struct topic **ret_topic);
+int topic_create(struct core *c, const struct full_name *name, struct topic **ret_topic);
+int topic_delete(struct core *c, struct topic *t, struct effects *out);
+void topic_free(struct core *c, struct topic *t);
+int subscribe(struct core *c, struct topic *t, struct queue *q);
+void subscription_free(struct core *c, struct subscription *s);
+struct subscription *subscription_find(const struct topic *t, const struct queue *q);
+
+/* ---- consumer.c ---- */
+
+struct session *session_of(struct core *c, uint32_t connection);
+void session_end(struct core *c, uint32_t connection);
+void session_block(struct core *c, uint32_t connection, bool blocked);
+struct consumer *consumer_new(struct core *c, enum consumer_kind kind, uint32_t connection, uint64_t id);
+void consumer_free(struct core *c, struct consumer *k);
+int consumer_wait_on(struct core *c, struct consumer *k, struct queue *q); /* FANQ_ERR_NOMEM */
+void consumer_line_up(struct core *c, struct consumer *k); /* behind the others, if it may be served */
+void consumer_step_back(struct consumer *k);
+bool consumer_fetching(const struct consumer *k); /* one of its queues waits for memory */
+void consumer_end(struct core *c, struct consumer *k, struct effects *out,
+                  int err); /* answers and frees it */
+int consumer_drain(struct core *c, struct effects *out);
+struct consumer *push_find(struct core *c, uint32_t connection, uint64_t id);
+int receive_step(struct core *c, uint32_t connection, const struct fanq_request *r);
+int push_step(struct core *c, uint32_t connection, const struct fanq_request *r);
+void credit_step(struct core *c, uint32_t connection, const struct fanq_credit *credit);
+int push_stop_step(struct core *c, uint32_t connection, uint64_t id);
+
+/* ---- serve.c ---- */
+
+int serve_step(struct core *c, struct effects *out);
+/* The bytes of records of a resident block before its n-th. */
+size_t block_offset(const struct block *b, uint32_t n);
+
+/* ---- change.c ---- */
+
+int ack_step(struct core *c, const struct fanq_change *change);
+int nack_step(struct core *c, const struct fanq_change *change, uint64_t *ret_changed);
+int extend_step(struct core *c, const struct fanq_change *change, uint64_t *ret_changed);
+
+/* ---- peek.c ---- */
+
+/* Answers, or parks the peek until memory holds what it wants to show. */
+int peek_step(struct core *c, uint32_t connection, uint64_t id, const struct fanq_peek *peek,
+              struct effects *out);
+int peek_again(struct core *c, struct effects *out);
+void peek_resident(struct core *c, uint64_t stream, uint64_t first_seq, uint64_t count);
+
+/* ---- catalog.c ---- */
+
+int catalog_step(struct core *c, uint32_t connection, const struct fanq_request *r, struct effects *out);

@@ -1,0 +1,122 @@
+/* Topics and subscriptions. A topic is a stream with a name; a subscription is a queue's feed of it. */
+#include "state.h"
+
+struct topic *topic_find(const struct core *c, const struct full_name *name)
+{
+    return map_get(&c->topic_names, name->text, name->length);
+}
+
+int topic_resolve(struct core *c, struct fanq_bytes given, bool create, struct topic **ret_topic)
+{
+    struct full_name name;
+    int err = name_parse(c, given, NAME_TOPIC, &name);
+    struct topic *t = err == 0 ? topic_find(c, &name) : NULL;
+
+    if (err == 0 && t == NULL && create && c->options.auto_create)
+        return topic_create(c, &name, ret_topic);
+    if (err == 0 && t == NULL)
+        err = FANQ_ERR_TOPIC_NOT_FOUND;
+    if (err == 0)
+        *ret_topic = t;
+    return err;
+}
+
+int topic_create(struct core *c, const struct full_name *name, struct topic **ret_topic)
+{
+    struct topic *t = topic_find(c, name);
+    struct stream *s = NULL;
+    char *text;
+
+    if (t != NULL) {
+        *ret_topic = t;
+        return 0;
+    }
+    if (c->topic_names.count >= c->options.topics_max)
+        return FANQ_ERR_LIMIT;
+    text = malloc(name->length + 1);
+    if (text == NULL || map_reserve(&c->topic_names) != 0 || slab_reserve(&c->topics_slab, 1) != 0 ||
+        (s = stream_new(c)) == NULL) {
+        free(text);
+        return FANQ_ERR_NOMEM;
+    }
+    t = slab_take(&c->topics_slab);
+    memcpy(text, name->text, name->length + 1);
+    t->name = text;
+    t->name_length = name->length;
+    t->created_ms = c->wall_ms;
+    t->stream = s;
+    text_tree_init(&t->subscriptions);
+    list_init(&t->pushes);
+    map_put(&c->topic_names, t->name, t->name_length, t);
+    text_tree_insert(&c->topic_order, &t->name_node, t->name, t->name_length);
+    *ret_topic = t;
+    return 0;
+}
+
+void topic_free(struct core *c, struct topic *t)
+{
+    struct text_node *node;
+
+    assert(list_empty(&t->pushes));
+    while ((node = text_tree_after(&t->subscriptions, "", 0)) != NULL)
+        subscription_free(c, container_of(node, struct subscription, node));
+    stream_disown(c, t->stream);
+    map_remove(&c->topic_names, t->name, t->name_length);
+    text_tree_remove(&c->topic_order, &t->name_node);
+    free(t->name);
+    slab_give(&c->topics_slab, t);
+}
+
+int topic_delete(struct core *c, struct topic *t, struct effects *out)
+{
+    size_t pushes = 0;
+    struct list *link;
+
+    list_for_each (at, &t->pushes)
+        pushes++;
+    if (effects_reserve(out, pushes + 1) != 0)
+        return FANQ_ERR_NOMEM;
+    while ((link = list_first(&t->pushes)) != NULL)
+        consumer_end(c, container_of(link, struct consumer, link_topic), out, FANQ_ERR_TOPIC_NOT_FOUND);
+    topic_free(c, t);
+    return 0;
+}
+
+/* ---- subscriptions
+ * --------------------------------------------------------------------------------------------- */
+
+struct subscription *subscription_find(const struct topic *t, const struct queue *q)
+{
+    struct text_node *node = text_tree_find(&t->subscriptions, q->name, q->name_length);
+
+    return node == NULL ? NULL : container_of(node, struct subscription, node);
+}
+
+/* Subscribing twice is harmless. */
+int subscribe(struct core *c, struct topic *t, struct queue *q)
+{
+    struct subscription *s;
+
+    if (subscription_find(t, q) != NULL)
+        return 0;
+    if (c->subscriptions_slab.live_count >= c->options.subscriptions_max)
+        return FANQ_ERR_LIMIT;
+    if (slab_reserve(&c->subscriptions_slab, 1) != 0 || feed_open(c, q, t->stream) == NULL)
+        return FANQ_ERR_NOMEM;
+    s = slab_take(&c->subscriptions_slab);
+    s->topic = t;
+    s->queue = q;
+    list_init(&s->link_queue);
+    list_append(&q->subscriptions, &s->link_queue);
+    text_tree_insert(&t->subscriptions, &s->node, q->name, q->name_length);
+    return 0;
+}
+
+/* What was published before stays in the queue. */
+void subscription_free(struct core *c, struct subscription *s)
+{
+    feed_close(c, feed_find(s->queue, s->topic->stream->number));
+    list_remove(&s->link_queue);
+    text_tree_remove(&s->topic->subscriptions, &s->node);
+    slab_give(&c->subscriptions_slab, s);
+}
