@@ -1,8 +1,7 @@
 /* What there is: making, describing, listing and removing queues, topics and subscriptions. */
 #include "state.h"
 
-/* ---- describing
- * ------------------------------------------------------------------------------------------------ */
+/* ---- describing ---- */
 
 /* Copies text into the arena, so that an answer outlives what it speaks of. Empty when out of memory. */
 static struct fanq_bytes keep(struct effects *out, struct fanq_bytes text)
@@ -64,8 +63,7 @@ static void reply_topic(struct core *c, uint32_t connection, uint64_t id, const 
     reply->published = t->published;
 }
 
-/* ---- listing
- * --------------------------------------------------------------------------------------------------- */
+/* ---- listing ---- */
 
 static bool has_prefix(const struct text_node *node, const struct full_name *prefix)
 {
@@ -135,8 +133,7 @@ static int list_subscriptions(struct core *c, uint32_t connection, const struct 
                        NULL, r->subscription_list.limit, out);
 }
 
-/* ---- queues
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- queues ---- */
 
 static int create_queue(struct core *c, uint32_t connection, const struct fanq_request *r,
                         struct effects *out)
@@ -179,8 +176,7 @@ static int queue_op(struct core *c, uint32_t connection, const struct fanq_reque
     return err;
 }
 
-/* ---- topics and subscriptions
- * ---------------------------------------------------------------------------------- */
+/* ---- topics and subscriptions ---- */
 
 static int create_topic(struct core *c, uint32_t connection, const struct fanq_request *r,
                         struct effects *out)

@@ -1,8 +1,7 @@
 /* Who waits for messages: long polls and pushes, in turn, and gone with their connection. */
 #include "state.h"
 
-/* ---- sessions
- * -------------------------------------------------------------------------------------------------- */
+/* ---- sessions ---- */
 
 struct session *session_of(struct core *c, uint32_t connection)
 {
@@ -46,8 +45,7 @@ void session_block(struct core *c, uint32_t connection, bool blocked)
     }
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- life ---- */
 
 struct consumer *consumer_new(struct core *c, enum consumer_kind kind, uint32_t connection, uint64_t id)
 {
@@ -105,8 +103,7 @@ void consumer_free(struct core *c, struct consumer *k)
     slab_give(&c->consumers_slab, k);
 }
 
-/* ---- waiting in line
- * ------------------------------------------------------------------------------------------- */
+/* ---- waiting in line ---- */
 
 int consumer_wait_on(struct core *c, struct consumer *k, struct queue *q)
 {
@@ -168,8 +165,7 @@ bool consumer_fetching(const struct consumer *k)
     return false;
 }
 
-/* ---- the end
- * --------------------------------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 /* err 0: there was nothing within the wait. */
 void consumer_end(struct core *c, struct consumer *k, struct effects *out, int err)
@@ -211,8 +207,7 @@ int consumer_drain(struct core *c, struct effects *out)
     return err;
 }
 
-/* ---- requests
- * -------------------------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 static int consumer_allowed(struct core *c, uint32_t connection)
 {

@@ -1,8 +1,7 @@
 /* The door: events come in here, each goes to its file; time, sessions and the tables of the whole broker. */
 #include "state.h"
 
-/* ---- publish and send
- * ------------------------------------------------------------------------------------------ */
+/* ---- publish and send ---- */
 
 static int pending_answer(struct core *c, uint32_t connection, const struct fanq_request *r,
                           const struct stream *s, uint64_t subscription_count)
@@ -64,8 +63,7 @@ static int publish_step(struct core *c, uint32_t connection, const struct fanq_r
     return pending_answer(c, connection, r, s, subscription_count);
 }
 
-/* ---- requests
- * -------------------------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 static int change_step(struct core *c, uint32_t connection, const struct fanq_request *r, struct effects *out)
 {
@@ -121,8 +119,7 @@ static int request_step(struct core *c, uint32_t connection, const struct fanq_r
     return err;
 }
 
-/* ---- time and memory
- * ------------------------------------------------------------------------------------------- */
+/* ---- time and memory ---- */
 
 static void timer_fire(struct core *c, struct timer *t, struct effects *out)
 {
@@ -187,8 +184,7 @@ static void resident_step(struct core *c, const struct event *ev)
     peek_resident(c, s->number, ev->resident.first_seq, ev->resident.count);
 }
 
-/* ---- the door
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the door ---- */
 
 int core_step(struct core *c, const struct event *ev, struct effects *out)
 {
@@ -231,8 +227,7 @@ uint64_t core_next_ms(const struct core *c)
     return list_empty(&c->later) && list_empty(&c->kicked) ? wheel_next_ms(&c->wheel) : c->now_ms;
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- life ---- */
 
 static void slabs_init(struct core *c)
 {

@@ -20,8 +20,7 @@
 #include "proto/reply.h"
 #include "view.h"
 
-/* ---- what happened
- * -------------------------------------------------------------------------------------------- */
+/* ---- what happened ---- */
 
 enum event_kind {
     EVENT_TURN,
@@ -59,8 +58,7 @@ struct event {
     };
 };
 
-/* ---- what to do
- * ----------------------------------------------------------------------------------------------- */
+/* ---- what to do ---- */
 
 enum effect_kind {
     EFFECT_REPLY,      /* send reply to connection */
@@ -122,8 +120,7 @@ void effects_init(struct effects *out);
 void effects_close(struct effects *out);
 void effects_clear(struct effects *out);
 
-/* ---- the broker
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the broker ---- */
 
 struct core;
 
@@ -169,8 +166,7 @@ struct core_figures {
 
 void core_figures(const struct core *c, struct core_figures *ret_figures);
 
-/* ---- for tests
- * ------------------------------------------------------------------------------------------------ */
+/* ---- for tests ---- */
 
 /* Asserts every invariant of the state (floors, runs, counts, lists); O(everything). */
 void core_check(const struct core *c);

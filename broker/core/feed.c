@@ -12,8 +12,7 @@ struct feed *feed_find(const struct queue *q, uint64_t stream)
     return node == NULL ? NULL : container_of(node, struct feed, node);
 }
 
-/* ---- what is unread
- * -------------------------------------------------------------------------------------------- */
+/* ---- what is unread ---- */
 
 static bool unread_open(const struct feed *f)
 {
@@ -56,8 +55,7 @@ uint64_t feed_unread(const struct feed *f)
     return count;
 }
 
-/* ---- ready, caught up, done
- * ------------------------------------------------------------------------------------ */
+/* ---- ready, caught up, done ---- */
 
 void feed_settle(struct core *c, struct feed *f)
 {
@@ -98,8 +96,7 @@ void feed_receivable(struct core *c, struct stream *s)
         feed_settle(c, container_of(link, struct feed, link_caught_up));
 }
 
-/* ---- the floor
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the floor ---- */
 
 static void feed_set_floor(struct core *c, struct feed *f, uint64_t floor)
 {
@@ -126,8 +123,7 @@ bool feed_raise_floor(struct core *c, struct feed *f)
     return false;
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- life ---- */
 
 static struct feed *feed_new(struct core *c, struct queue *q, struct stream *s)
 {

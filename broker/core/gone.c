@@ -64,8 +64,7 @@ static struct gone_page *page_of(const struct gone *g, uint64_t seq)
     return g->pages[number - g->base];
 }
 
-/* ---- marking
- * --------------------------------------------------------------------------------------------------- */
+/* ---- marking ---- */
 
 static int directory_reserve(struct gone *g, uint64_t first_page, uint64_t last_page)
 {
@@ -204,8 +203,7 @@ uint64_t gone_set(struct gone *g, struct gone_pool *pool, uint64_t first, uint64
     return added;
 }
 
-/* ---- asking
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- asking ---- */
 
 static unsigned page_count_in(const struct gone_page *page, unsigned first, unsigned end)
 {

@@ -1,8 +1,7 @@
 /* Queues: their life, their attributes, and the one door by which messages become deliverable. */
 #include "state.h"
 
-/* ---- finding
- * --------------------------------------------------------------------------------------------------- */
+/* ---- finding ---- */
 
 struct queue *queue_find(const struct core *c, const struct full_name *name)
 {
@@ -31,8 +30,7 @@ int queue_resolve(struct core *c, struct fanq_bytes given, bool create, struct q
     return err;
 }
 
-/* ---- life
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- life ---- */
 
 static struct queue *queue_new(struct core *c)
 {
@@ -169,8 +167,7 @@ int queue_own_stream(struct core *c, struct queue *q)
     return 0;
 }
 
-/* ---- messages
- * -------------------------------------------------------------------------------------------------- */
+/* ---- messages ---- */
 
 uint64_t queue_visible(const struct queue *q)
 {

@@ -11,8 +11,7 @@ static struct run *run_of(struct tree_node *node)
     return node == NULL ? NULL : container_of(node, struct run, node);
 }
 
-/* ---- holders
- * --------------------------------------------------------------------------------------------------- */
+/* ---- holders ---- */
 
 void holder_init(struct holder *h, enum holder_kind kind, struct queue *q)
 {
@@ -70,8 +69,7 @@ void holder_make_ready(struct core *c, struct holder *h)
     queue_kick(q);
 }
 
-/* ---- the run map
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the run map ---- */
 
 int run_reserve(struct core *c)
 {
@@ -194,8 +192,7 @@ void run_merge_back(struct core *c, struct run *r)
     slab_give(&c->runs_slab, r);
 }
 
-/* ---- deleting
- * -------------------------------------------------------------------------------------------------- */
+/* ---- deleting ---- */
 
 /* Deletes [first, end) of r, which lies inside it. Gives how many messages that were. */
 static uint64_t run_delete_part(struct core *c, struct run *r, uint64_t first, uint64_t end)

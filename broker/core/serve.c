@@ -24,8 +24,7 @@ struct plan {
     uint64_t dropped;
 };
 
-/* ---- cutting by count and bytes
- * -------------------------------------------------------------------------------- */
+/* ---- cutting by count and bytes ---- */
 
 size_t block_offset(const struct block *b, uint32_t n)
 {
@@ -107,8 +106,7 @@ static void ask_for(struct effects *out, const struct feed *f, uint64_t first_se
     e->fetch.count = end - first_seq;
 }
 
-/* ---- what came back
- * -------------------------------------------------------------------------------------------- */
+/* ---- what came back ---- */
 
 static void redelivery_take(struct core *c, struct plan *p, struct run *r)
 {
@@ -158,8 +156,7 @@ static int plan_redelivery(struct core *c, struct plan *p, struct effects *out)
     return 0;
 }
 
-/* ---- what is unread
- * -------------------------------------------------------------------------------------------- */
+/* ---- what is unread ---- */
 
 /* The ready feed whose next message came first. */
 static struct feed *next_feed(struct core *c, struct queue *q)
@@ -241,8 +238,7 @@ static int plan_unread(struct core *c, struct plan *p, struct effects *out)
     return 0;
 }
 
-/* ---- one delivery
- * ---------------------------------------------------------------------------------------------- */
+/* ---- one delivery ---- */
 
 static bool queue_has_any(const struct queue *q)
 {
@@ -317,8 +313,7 @@ static int deliver(struct core *c, struct queue *q, struct consumer *k, struct e
     return err;
 }
 
-/* ---- SERVE
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- SERVE ---- */
 
 static bool in_flight_limit_reached(const struct core *c, const struct queue *q, const struct consumer *k)
 {

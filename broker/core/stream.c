@@ -7,8 +7,7 @@
  * A stream that no feed reads stores nothing: its messages are numbered and answered, but not appended. */
 #include "state.h"
 
-/* ---- life
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- life ---- */
 
 struct stream *stream_new(struct core *c)
 {
@@ -84,8 +83,7 @@ void stream_settle(struct core *c, struct stream *s, struct effects *out)
     }
 }
 
-/* ---- staging
- * --------------------------------------------------------------------------------------------------- */
+/* ---- staging ---- */
 
 static int pieces_reserve(struct core *c)
 {
@@ -134,8 +132,7 @@ int stream_stage(struct core *c, struct stream *s, const struct fanq_records *re
     return 0;
 }
 
-/* ---- what waits for its commit
- * --------------------------------------------------------------------------------- */
+/* ---- what waits for its commit ---- */
 
 int pending_reserve(struct core *c, size_t count)
 {
@@ -169,8 +166,7 @@ struct pending *pending_push(struct core *c)
     return p;
 }
 
-/* ---- COMMIT
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- COMMIT ---- */
 
 static void commit_collect(struct core *c, struct stream *s, struct commit_stream *entry,
                            struct commit_piece *pieces)
@@ -234,8 +230,7 @@ int commit_step(struct core *c, struct effects *out)
     return 0;
 }
 
-/* ---- SYNCED
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- SYNCED ---- */
 
 /* Keeps the backlog of ephemeral subscriptions under its bounds: the oldest are dropped, and counted. */
 static void ephemeral_bound(struct core *c, struct feed *f)

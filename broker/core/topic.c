@@ -82,8 +82,7 @@ int topic_delete(struct core *c, struct topic *t, struct effects *out)
     return 0;
 }
 
-/* ---- subscriptions
- * --------------------------------------------------------------------------------------------- */
+/* ---- subscriptions ---- */
 
 struct subscription *subscription_find(const struct topic *t, const struct queue *q)
 {
