@@ -3,9 +3,12 @@
 
 /* ---- finding ---- */
 
+/* The map's keys are names as clients say them, so that the usual look-up takes the name as it came. */
 struct queue *queue_find(const struct core *c, const struct full_name *name)
 {
-    return map_get(&c->queue_names, name->text, name->length);
+    struct fanq_bytes shown = name_shown(c, name->text, name->length);
+
+    return map_get(&c->queue_names, shown.data, (uint32_t)shown.length);
 }
 
 struct queue *queue_by_id(const struct core *c, uint64_t id)
@@ -17,10 +20,14 @@ struct queue *queue_by_id(const struct core *c, uint64_t id)
 
 int queue_resolve(struct core *c, struct fanq_bytes given, bool create, struct queue **ret_queue)
 {
+    struct queue *q = map_get(&c->queue_names, given.data, (uint32_t)given.length);
     struct full_name name;
-    int err = name_parse(c, given, NAME_QUEUE, &name);
-    struct queue *q = err == 0 ? queue_find(c, &name) : NULL;
+    int err = 0;
 
+    if (q == NULL) {
+        err = name_parse(c, given, NAME_QUEUE, &name);
+        q = err == 0 ? queue_find(c, &name) : NULL;
+    }
     if (err == 0 && q == NULL && create && c->options.auto_create)
         return queue_create(c, &name, &(struct fanq_queue_attributes){0}, ret_queue);
     if (err == 0 && q == NULL)
@@ -78,6 +85,7 @@ int queue_create(struct core *c, const struct full_name *name, const struct fanq
                  struct queue **ret_queue)
 {
     struct queue *q = queue_find(c, name);
+    struct fanq_bytes shown;
     char *text;
 
     if (q != NULL) {
@@ -95,7 +103,8 @@ int queue_create(struct core *c, const struct full_name *name, const struct fanq
     q->name = text;
     q->name_length = name->length;
     queue_set(q, attributes);
-    map_put(&c->queue_names, q->name, q->name_length, q);
+    shown = name_shown(c, q->name, q->name_length);
+    map_put(&c->queue_names, shown.data, (uint32_t)shown.length, q);
     text_tree_insert(&c->queue_order, &q->name_node, q->name, q->name_length);
     *ret_queue = q;
     return 0;
@@ -121,7 +130,9 @@ void queue_free(struct core *c, struct queue *q)
     if (q->own != NULL)
         stream_disown(c, q->own);
     if (q->name != NULL) {
-        map_remove(&c->queue_names, q->name, q->name_length);
+        struct fanq_bytes shown = name_shown(c, q->name, q->name_length);
+
+        map_remove(&c->queue_names, shown.data, (uint32_t)shown.length);
         text_tree_remove(&c->queue_order, &q->name_node);
         free(q->name);
     }

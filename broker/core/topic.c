@@ -1,17 +1,24 @@
 /* Topics and subscriptions. A topic is a stream with a name; a subscription is a queue's feed of it. */
 #include "state.h"
 
+/* The map's keys are names as clients say them, so that the usual look-up takes the name as it came. */
 struct topic *topic_find(const struct core *c, const struct full_name *name)
 {
-    return map_get(&c->topic_names, name->text, name->length);
+    struct fanq_bytes shown = name_shown(c, name->text, name->length);
+
+    return map_get(&c->topic_names, shown.data, (uint32_t)shown.length);
 }
 
 int topic_resolve(struct core *c, struct fanq_bytes given, bool create, struct topic **ret_topic)
 {
+    struct topic *t = map_get(&c->topic_names, given.data, (uint32_t)given.length);
     struct full_name name;
-    int err = name_parse(c, given, NAME_TOPIC, &name);
-    struct topic *t = err == 0 ? topic_find(c, &name) : NULL;
+    int err = 0;
 
+    if (t == NULL) {
+        err = name_parse(c, given, NAME_TOPIC, &name);
+        t = err == 0 ? topic_find(c, &name) : NULL;
+    }
     if (err == 0 && t == NULL && create && c->options.auto_create)
         return topic_create(c, &name, ret_topic);
     if (err == 0 && t == NULL)
@@ -25,6 +32,7 @@ int topic_create(struct core *c, const struct full_name *name, struct topic **re
 {
     struct topic *t = topic_find(c, name);
     struct stream *s = NULL;
+    struct fanq_bytes shown;
     char *text;
 
     if (t != NULL) {
@@ -47,7 +55,8 @@ int topic_create(struct core *c, const struct full_name *name, struct topic **re
     t->stream = s;
     text_tree_init(&t->subscriptions);
     list_init(&t->pushes);
-    map_put(&c->topic_names, t->name, t->name_length, t);
+    shown = name_shown(c, t->name, t->name_length);
+    map_put(&c->topic_names, shown.data, (uint32_t)shown.length, t);
     text_tree_insert(&c->topic_order, &t->name_node, t->name, t->name_length);
     *ret_topic = t;
     return 0;
@@ -55,13 +64,14 @@ int topic_create(struct core *c, const struct full_name *name, struct topic **re
 
 void topic_free(struct core *c, struct topic *t)
 {
+    struct fanq_bytes shown = name_shown(c, t->name, t->name_length);
     struct text_node *node;
 
     assert(list_empty(&t->pushes));
     while ((node = text_tree_after(&t->subscriptions, "", 0)) != NULL)
         subscription_free(c, container_of(node, struct subscription, node));
     stream_disown(c, t->stream);
-    map_remove(&c->topic_names, t->name, t->name_length);
+    map_remove(&c->topic_names, shown.data, (uint32_t)shown.length);
     text_tree_remove(&c->topic_order, &t->name_node);
     free(t->name);
     slab_give(&c->topics_slab, t);
