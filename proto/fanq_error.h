@@ -8,6 +8,14 @@
 
 #include <stdbool.h>
 
+#ifndef FANQ_EXPORT
+#if defined(__GNUC__)
+#define FANQ_EXPORT __attribute__((visibility("default")))
+#else
+#define FANQ_EXPORT
+#endif
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -47,13 +55,13 @@ enum fanq_error_number {
 };
 
 /* The text of an error; takes either sign. Static; never NULL ("unknown error"). Any thread. */
-const char *fanq_strerror(int err);
+FANQ_EXPORT const char *fanq_strerror(int err);
 
 /* "QUEUE_NOT_FOUND" for either sign; never NULL ("UNKNOWN_ERROR"). Any thread. */
-const char *fanq_error_name(int err);
+FANQ_EXPORT const char *fanq_error_name(int err);
 
 /* Whether the same request may succeed later. Any thread. */
-bool fanq_error_retryable(int err);
+FANQ_EXPORT bool fanq_error_retryable(int err);
 
 #ifdef __cplusplus
 }

@@ -32,7 +32,9 @@ struct fanq_cursor {
 
 static inline struct fanq_cursor fanq_cursor_over(const void *data, size_t length)
 {
-    return (struct fanq_cursor){(const uint8_t *)data, (const uint8_t *)data + length, 0};
+    const uint8_t *start = (const uint8_t *)data;
+
+    return (struct fanq_cursor){start, length > 0 ? start + length : start, 0}; /* nothing may be at NULL */
 }
 
 static inline size_t fanq_cursor_left(const struct fanq_cursor *c)

@@ -157,11 +157,11 @@ struct fanq_reply {
 
 /* Which reply answers what (ERROR answers anything):
  *   HELLO -> HELLO          PUBLISH, SEND -> OK_RANGE, or PUBLISHED when ids were wanted or messages refused
- *   ACK -> OK_RANGE         NACK, EXTEND -> CHANGED        RECEIVE -> DELIVER, with no slices when the wait is over
- *   PUSH -> OK, then DELIVERs with the push's id, at last PUSH_END if the broker ends it
- *   PEEK -> PEEKED          QUEUE_CREATE, QUEUE_SET, QUEUE_GET -> QUEUE          TOPIC_CREATE, TOPIC_GET -> TOPIC
- *   QUEUE_LIST, TOPIC_LIST, SUBSCRIPTION_LIST -> NAMES     STATS -> STATS        CREDIT -> nothing
- *   PING, PUSH_STOP, PURGE, QUEUE_DELETE, TOPIC_DELETE, SUBSCRIBE, UNSUBSCRIBE -> OK */
+ *   ACK -> OK_RANGE         NACK, EXTEND -> CHANGED        RECEIVE -> DELIVER, with no slices when the wait
+ * is over PUSH -> OK, then DELIVERs with the push's id, at last PUSH_END if the broker ends it PEEK -> PEEKED
+ * QUEUE_CREATE, QUEUE_SET, QUEUE_GET -> QUEUE          TOPIC_CREATE, TOPIC_GET -> TOPIC QUEUE_LIST,
+ * TOPIC_LIST, SUBSCRIPTION_LIST -> NAMES     STATS -> STATS        CREDIT -> nothing PING, PUSH_STOP, PURGE,
+ * QUEUE_DELETE, TOPIC_DELETE, SUBSCRIBE, UNSUBSCRIBE -> OK */
 
 /* The wire, field by field behind [op, request_id:
  *   HELLO      version, epoch, server, storage, frame_bytes_max, message_bytes_max, auto_create (bool)
