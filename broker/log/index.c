@@ -1,0 +1,181 @@
+#include "index.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/fanq_error.h"
+
+enum {
+    RING_BLOCKS_MIN = 8,
+    RING_BLOCKS_KEPT = 4096, /* a ring is not made smaller than this, however few blocks are in it */
+    SHRINK_AT = 8            /* it is halved when it holds less than one in so many */
+};
+
+void index_init(struct index *ix)
+{
+    *ix = (struct index){0};
+    map_init(&ix->streams,
+             0); /* the broker gives the numbers of streams, so nobody can choose them to collide */
+    slab_init(&ix->slab, sizeof(struct stream_index));
+    list_init(&ix->all);
+}
+
+void index_close(struct index *ix)
+{
+    list_for_each (at, &ix->all)
+        free(container_of(at, struct stream_index, link)->ring);
+    map_close(&ix->streams);
+    slab_close(&ix->slab);
+    index_init(ix);
+}
+
+struct stream_index *index_find(struct index *ix, uint64_t stream)
+{
+    struct stream_index *si;
+
+    if (ix->last != NULL && ix->last->stream == stream)
+        return ix->last;
+    si = map_get(&ix->streams, &stream, sizeof stream);
+    if (si != NULL)
+        ix->last = si;
+    return si;
+}
+
+/* Moves the blocks to a ring of another size. */
+static int resize(struct index *ix, struct stream_index *si, uint64_t capacity)
+{
+    struct block *ring;
+
+    assert(capacity >= si->tail - si->head);
+    if (capacity > SIZE_MAX / sizeof *ring)
+        return FANQ_ERR_NOMEM;
+    ring = malloc(capacity * sizeof *ring);
+    if (ring == NULL)
+        return FANQ_ERR_NOMEM;
+    for (uint64_t number = si->head; number != si->tail; number++)
+        ring[number & (capacity - 1)] = si->ring[number & (si->capacity - 1)];
+    free(si->ring);
+    ix->ring_bytes += (capacity - si->capacity) * sizeof *ring;
+    si->ring = ring;
+    si->capacity = capacity;
+    return 0;
+}
+
+static struct stream_index *add(struct index *ix, uint64_t stream)
+{
+    struct stream_index *si;
+
+    if (map_reserve(&ix->streams) != 0)
+        return NULL;
+    si = slab_take(&ix->slab);
+    if (si == NULL)
+        return NULL;
+    si->stream = stream;
+    map_put(&ix->streams, &si->stream, sizeof si->stream, si);
+    list_append(&ix->all, &si->link);
+    return si;
+}
+
+int index_reserve(struct index *ix, uint64_t stream, uint64_t block_count, struct stream_index **ret_index)
+{
+    struct stream_index *si = index_find(ix, stream);
+    uint64_t needed, capacity;
+
+    if (si == NULL)
+        si = add(ix, stream);
+    if (si == NULL)
+        return FANQ_ERR_NOMEM;
+    needed = si->tail - si->head + block_count;
+    capacity = si->capacity > 0 ? si->capacity : RING_BLOCKS_MIN;
+    while (capacity < needed)
+        capacity *= 2;
+    if (capacity != si->capacity && resize(ix, si, capacity) != 0)
+        return FANQ_ERR_NOMEM;
+    *ret_index = si;
+    return 0;
+}
+
+void index_remove(struct index *ix, struct stream_index *si)
+{
+    if (ix->last == si)
+        ix->last = NULL;
+    map_remove(&ix->streams, &si->stream, sizeof si->stream);
+    list_remove(&si->link);
+    ix->ring_bytes -= si->capacity * sizeof *si->ring;
+    free(si->ring);
+    slab_give(&ix->slab, si);
+}
+
+static struct block *block_number(const struct stream_index *si, uint64_t number)
+{
+    return &si->ring[number & (si->capacity - 1)];
+}
+
+uint64_t stream_index_push(struct stream_index *si, const struct block *block)
+{
+    struct block *place = block_number(si, si->tail);
+    const struct block *before = si->tail != si->head ? block_number(si, si->tail - 1) : NULL;
+
+    assert(si->tail - si->head < si->capacity);
+    assert(before == NULL || before->first_seq + before->count <= block->first_seq);
+    *place = *block;
+    place->bytes_before = si->bytes_end;
+    si->bytes_end += block->bytes;
+    si->tail++;
+    return place->bytes_before;
+}
+
+const struct block *stream_index_first(const struct stream_index *si)
+{
+    return si->head != si->tail ? block_number(si, si->head) : NULL;
+}
+
+void stream_index_pop(struct stream_index *si)
+{
+    assert(si->head != si->tail);
+    si->head++;
+}
+
+/* Between two such steps on one ring its blocks must grow or shrink by many times, so the copying is paid
+ * for. When there is no memory for the smaller ring the larger one stays. */
+void index_shrink(struct index *ix, struct stream_index *si)
+{
+    if (si->capacity > RING_BLOCKS_KEPT && si->tail - si->head < si->capacity / SHRINK_AT)
+        (void)resize(ix, si, si->capacity / 2); /* shrinking is a favour */
+}
+
+/* Whether block `number` is the first one that ends above seq. */
+static bool is_at(const struct stream_index *si, uint64_t number, uint64_t seq)
+{
+    const struct block *block;
+
+    if (number < si->head || number >= si->tail)
+        return false;
+    block = block_number(si, number);
+    if (seq >= block->first_seq)
+        return seq - block->first_seq < block->count;
+    return number == si->head;
+}
+
+const struct block *stream_index_at(struct stream_index *si, uint64_t seq)
+{
+    uint64_t low = si->head, high = si->tail;
+
+    if (is_at(si, si->found, seq))
+        return block_number(si, si->found);
+    if (is_at(si, si->found + 1, seq))
+        return block_number(si, ++si->found);
+    while (low < high) { /* the first block that ends above seq is in [low, high] */
+        uint64_t middle = low + (high - low) / 2;
+        const struct block *block = block_number(si, middle);
+        if (block->first_seq + block->count > seq)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    if (low == si->tail)
+        return NULL;
+    si->found = low;
+    return block_number(si, low);
+}

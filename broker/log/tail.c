@@ -1,0 +1,337 @@
+/* Appending is two passes over a commit. The first reserves: an upper bound of its size, room in the index of
+ * each stream, a place in memory. The second cannot fail: it copies the pieces, cuts them into blocks, and
+ * enters the blocks into the index as it goes. Pieces are copied whole as long as they fit into the block;
+ * record headers are read only where a piece must be cut. */
+#include "tail.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commit.h"
+#include "index.h"
+#include "pages.h"
+#include "proto/fanq_error.h"
+#include "proto/record.h"
+
+struct tail {
+    struct tail_options options;
+    struct index index;
+    struct pages pages;
+    struct stream_index **targets; /* of the streams of the commit that is being appended */
+    uint32_t target_capacity;
+    uint64_t lsn;     /* where the next commit goes */
+    uint64_t arrival; /* of the newest block */
+    uint64_t live_blocks;
+    uint64_t commits, commit_bytes;
+};
+
+int tail_new(const struct tail_options *options, struct tail **ret_tail)
+{
+    struct tail *t = calloc(1, sizeof *t);
+
+    if (t == NULL)
+        return FANQ_ERR_NOMEM;
+    t->options = *options;
+    index_init(&t->index);
+    pages_init(&t->pages, options->segment_bytes, options->memory_bytes_max);
+    *ret_tail = t;
+    return 0;
+}
+
+void tail_free(struct tail *t)
+{
+    if (t == NULL)
+        return;
+    index_close(&t->index);
+    pages_close(&t->pages);
+    free(t->targets);
+    free(t);
+}
+
+/* ---- how long a commit gets --------------------------------------------------------------------------- */
+
+/* The most blocks that `count` records of `bytes` bytes make. A block ends for one of three reasons: it has
+ * BLOCK_RECORDS_MAX records; or it and the first record of the next one have more than BLOCK_BYTES_MAX bytes
+ * together, which happens less often than the bytes hold halves of that; or there are no more records. */
+static uint64_t block_count_max(uint64_t count, uint64_t bytes)
+{
+    uint64_t blocks = count / BLOCK_RECORDS_MAX + bytes / (BLOCK_BYTES_MAX / 2) + 1;
+
+    return blocks < count ? blocks : count;
+}
+
+enum { FRAME_BYTES = sizeof(struct commit_header) + sizeof(struct commit_trailer) };
+
+static uint64_t commit_bytes_max(const struct commit *commit)
+{
+    uint64_t bytes = FRAME_BYTES;
+
+    for (uint32_t i = 0; i < commit->stream_count; i++) {
+        const struct commit_stream *s = &commit->streams[i];
+        bytes += s->bytes + block_count_max(s->count, s->bytes) * sizeof(struct block_header);
+    }
+    return commit_bytes_aligned(bytes);
+}
+
+/* What tail_room() allows for beside records. Per record byte: a block ends at 256 records of at least six
+ * bytes, or at an average of at least 32 KiB, and 48/1536 + 48/32768 < 1/30. Per stream: the block that ends
+ * with its records. The streams that the turn begins are not known; one that begins more than this may exceed
+ * the limit by their headers. */
+enum { RECORD_BYTES_OF = 30, WITH_HEADERS = 31, STREAMS_NEW = 1024 };
+enum {
+    FULL_BLOCK_BYTES_MIN = BLOCK_RECORDS_MAX * FANQ_RECORD_PLAIN_BYTES,
+    CUT_BLOCK_BYTES_MIN = BLOCK_BYTES_MAX / 2
+};
+_Static_assert((FULL_BLOCK_BYTES_MIN + CUT_BLOCK_BYTES_MIN) * sizeof(struct block_header) * RECORD_BYTES_OF <
+                   (size_t)FULL_BLOCK_BYTES_MIN * CUT_BLOCK_BYTES_MIN,
+               "1/1536 + 1/32768 headers a byte are less than a byte in 30");
+
+uint64_t tail_room(const struct tail *t)
+{
+    uint64_t space = pages_free_count(&t->pages) * TAIL_PAGE_BYTES;
+    uint64_t streams = index_count(&t->index) + STREAMS_NEW;
+    uint64_t taken = FRAME_BYTES + COMMIT_ALIGNMENT + streams * sizeof(struct block_header);
+
+    space = space > t->index.ring_bytes ? space - t->index.ring_bytes : 0;
+    if (space > t->options.segment_bytes / 2)
+        space = t->options.segment_bytes / 2;
+    return space > taken ? (space - taken) / WITH_HEADERS * RECORD_BYTES_OF : 0;
+}
+
+/* ---- laying it out ------------------------------------------------------------------------------------ */
+
+/* A commit while it is written: the open block's header is left out until the block is closed. */
+struct layout {
+    struct tail *tail;
+    struct stream_index *index;
+    uint8_t *at;
+    struct block block; /* records points to where its first one is; count 0: nothing in it yet */
+    uint32_t block_count;
+};
+
+static void block_open(struct layout *l)
+{
+    l->block.first_seq += l->block.count;
+    l->block.count = 0;
+    l->block.bytes = 0;
+    l->block.records = l->at + sizeof(struct block_header);
+    l->at += sizeof(struct block_header);
+}
+
+static void block_close(struct layout *l)
+{
+    struct tail *t = l->tail;
+    struct block_header *header = (struct block_header *)(l->at - l->block.bytes) - 1;
+
+    assert(l->block.count > 0);
+    l->block.arrival = ++t->arrival;
+    *header = (struct block_header){
+        .stream = l->index->stream,
+        .first_seq = l->block.first_seq,
+        .time_ms = l->block.time_ms,
+        .arrival = l->block.arrival,
+        .bytes_before = stream_index_push(l->index, &l->block),
+        .count = l->block.count,
+        .bytes = l->block.bytes,
+    };
+    pages_use(&t->pages, (uint8_t *)header, sizeof *header + l->block.bytes);
+    t->live_blocks++;
+    l->block_count++;
+}
+
+/* As many of the records as the open block takes; a record that is larger than a block, alone in one. */
+static struct fanq_records fitting(const struct block *block, const struct fanq_records *records)
+{
+    uint32_t count_max = BLOCK_RECORDS_MAX - block->count;
+    size_t bytes_max = block->bytes < BLOCK_BYTES_MAX ? BLOCK_BYTES_MAX - block->bytes : 0;
+    struct fanq_records part = {.data = records->data};
+
+    if (records->count <= count_max && records->length <= bytes_max)
+        return *records;
+    while (part.count < records->count && part.count < count_max) {
+        size_t bytes = fanq_record_length(records->data + part.length);
+        if (part.length + bytes > bytes_max && block->count + part.count > 0)
+            break;
+        part.length += bytes;
+        part.count++;
+    }
+    return part;
+}
+
+static void put_piece(struct layout *l, struct fanq_records records)
+{
+    while (records.count > 0) {
+        struct fanq_records part = fitting(&l->block, &records);
+        if (part.count == 0) {
+            block_close(l);
+            block_open(l);
+            continue;
+        }
+        memcpy(l->at, part.data, part.length);
+        l->at += part.length;
+        l->block.count += part.count;
+        l->block.bytes += (uint32_t)part.length;
+        records.data += part.length;
+        records.length -= part.length;
+        records.count -= part.count;
+    }
+    assert(records.length == 0);
+}
+
+static void put_stream(struct layout *l, const struct commit *commit, const struct commit_stream *stream)
+{
+    uint64_t bytes_before = l->index->bytes_end;
+
+    if (stream->count == 0)
+        return;
+    l->block = (struct block){.first_seq = stream->first_seq, .time_ms = commit->time_ms};
+    block_open(l);
+    for (uint32_t i = 0; i < stream->piece_count; i++)
+        put_piece(l, stream->pieces[i].records);
+    block_close(l);
+    assert(l->block.first_seq + l->block.count == stream->first_seq + stream->count);
+    assert(l->index->bytes_end - bytes_before == stream->bytes);
+}
+
+/* Writes what stands around the blocks. Gives the bytes of the commit without padding. */
+static uint32_t put_frame(const struct layout *l, const struct commit *commit, uint8_t *start)
+{
+    uint32_t bytes = (uint32_t)(l->at - start) + (uint32_t)sizeof(struct commit_trailer);
+
+    *(struct commit_header *)start = (struct commit_header){
+        .magic = COMMIT_MAGIC,
+        .version = COMMIT_VERSION,
+        .header_bytes = sizeof(struct commit_header),
+        .epoch = l->tail->options.epoch,
+        .number = commit->number,
+        .lsn = l->tail->lsn,
+        .time_ms = commit->time_ms,
+        .bytes = bytes,
+        .block_count = l->block_count,
+    };
+    memset(l->at, 0, commit_bytes_aligned(bytes) - (bytes - sizeof(struct commit_trailer)));
+    return bytes;
+}
+
+/* ---- appending ---------------------------------------------------------------------------------------- */
+
+static int reserve_targets(struct tail *t, uint32_t count)
+{
+    uint32_t capacity = t->target_capacity > 0 ? t->target_capacity : 64;
+    struct stream_index **targets;
+
+    if (count <= t->target_capacity)
+        return 0;
+    while (capacity < count)
+        capacity *= 2;
+    targets = realloc(t->targets, capacity * sizeof(struct stream_index *));
+    if (targets == NULL)
+        return FANQ_ERR_NOMEM;
+    t->targets = targets;
+    t->target_capacity = capacity;
+    return 0;
+}
+
+static int reserve(struct tail *t, const struct commit *commit)
+{
+    int err = reserve_targets(t, commit->stream_count);
+
+    for (uint32_t i = 0; err == 0 && i < commit->stream_count; i++) {
+        const struct commit_stream *s = &commit->streams[i];
+        err = index_reserve(&t->index, s->stream, block_count_max(s->count, s->bytes), &t->targets[i]);
+    }
+    return err;
+}
+
+int tail_append(struct tail *t, const struct commit *commit)
+{
+    struct layout l = {.tail = t};
+    uint8_t *start;
+    uint32_t bytes;
+    int err = reserve(t, commit);
+
+    if (err == 0)
+        err = pages_place(&t->pages, commit_bytes_max(commit), &start);
+    if (err != 0)
+        return err;
+    l.at = start + sizeof(struct commit_header);
+    for (uint32_t i = 0; i < commit->stream_count; i++) {
+        l.index = t->targets[i];
+        put_stream(&l, commit, &commit->streams[i]);
+    }
+    bytes = put_frame(&l, commit, start);
+    pages_take(&t->pages, commit_bytes_aligned(bytes));
+    t->lsn += commit_bytes_aligned(bytes);
+    t->commits++;
+    t->commit_bytes += bytes;
+    return 0;
+}
+
+/* ---- reading and freeing ------------------------------------------------------------------------------ */
+
+bool tail_block(void *tail, uint64_t stream, uint64_t seq, struct block *ret_block)
+{
+    struct tail *t = tail;
+    struct stream_index *si = index_find(&t->index, stream);
+    const struct block *block = si != NULL ? stream_index_at(si, seq) : NULL;
+
+    if (block == NULL)
+        return false;
+    *ret_block = *block;
+    return true;
+}
+
+/* Drops the stream's blocks that end at or below seq. */
+static void drop_below(struct tail *t, struct stream_index *si, uint64_t seq)
+{
+    const struct block *block;
+
+    while ((block = stream_index_first(si)) != NULL && block->first_seq + block->count <= seq) {
+        pages_unuse(&t->pages, block->records - sizeof(struct block_header),
+                    sizeof(struct block_header) + block->bytes);
+        stream_index_pop(si);
+        assert(t->live_blocks > 0);
+        t->live_blocks--;
+    }
+}
+
+void tail_trim(struct tail *t, uint64_t stream, uint64_t seq)
+{
+    struct stream_index *si = index_find(&t->index, stream);
+
+    if (si == NULL)
+        return; /* nothing of it was ever stored */
+    drop_below(t, si, seq);
+    index_shrink(&t->index, si);
+}
+
+void tail_stream_end(struct tail *t, uint64_t stream)
+{
+    struct stream_index *si = index_find(&t->index, stream);
+
+    if (si == NULL)
+        return;
+    drop_below(t, si, UINT64_MAX);
+    index_remove(&t->index, si);
+}
+
+void tail_pin(struct tail *t, const uint8_t *data, size_t length)
+{
+    pages_use(&t->pages, data, length);
+}
+
+void tail_unpin(struct tail *t, const uint8_t *data, size_t length)
+{
+    pages_unuse(&t->pages, data, length);
+}
+
+void tail_figures(const struct tail *t, struct tail_figures *ret_figures)
+{
+    *ret_figures = (struct tail_figures){
+        .held_bytes = t->pages.held * TAIL_PAGE_BYTES,
+        .live_blocks = t->live_blocks,
+        .commits = t->commits,
+        .commit_bytes = t->commit_bytes,
+    };
+}
