@@ -1,0 +1,527 @@
+/* Flags and environment of fanqd: see config.h.
+ *
+ * Every option, limit or not, is a row of one array made at compile time, and both flags and environment go
+ * through option_set(), so that the two can never come to differ. */
+#include "config.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+enum unit { UNIT_COUNT, UNIT_BYTES, UNIT_MS };
+
+/* The options that are not limits. */
+enum {
+    OPTION_LISTEN,
+    OPTION_UNIX,
+    OPTION_PORT_FILE,
+    OPTION_MEMORY,
+    OPTION_AUTO_CREATE,
+    OPTION_HELP,
+    OPTION_VERSION,
+    OPTION_WORDS, /* how many of these there are; limits are numbered behind them */
+};
+
+struct word {
+    const char *name;
+    const char *argument; /* NULL: takes none */
+    const char *help;
+};
+
+static const struct word words[OPTION_WORDS] = {
+    [OPTION_LISTEN] = {"listen", "ADDRESS[:PORT]",
+                       "listen there; default 127.0.0.1, which only this machine reaches. May be given\n"
+                       "      several times; 'none' for no TCP at all"},
+    [OPTION_UNIX] = {"unix", "PATH", "listen on a Unix socket too"},
+    [OPTION_PORT_FILE] = {"port-file", "FILE", "write the TCP port there once it listens"},
+    [OPTION_MEMORY] = {"memory", NULL, "keep messages in memory only; they vanish on exit (the default)"},
+    [OPTION_AUTO_CREATE] = {"auto-create", "on|off",
+                            "create queues and topics when first used; default: on, unless other machines\n"
+                            "      can reach the broker"},
+    [OPTION_HELP] = {"help", NULL, "show this"},
+    [OPTION_VERSION] = {"version", NULL, "show the version"},
+};
+
+struct limit {
+    const char *name;
+    enum unit unit;
+    uint64_t value, least, most;
+    size_t offset; /* of its field in struct config */
+    const char *help;
+};
+
+static const struct limit limits[] = {
+#define X(name, unit, value, least, most, help)                                                              \
+    {#name, UNIT_##unit, value, least, most, offsetof(struct config, name), help},
+    CONFIG_LIMITS(X)
+#undef X
+};
+
+enum {
+    LIMIT_COUNT = sizeof(limits) / sizeof(limits[0]),
+    OPTION_COUNT = OPTION_WORDS + LIMIT_COUNT,
+    OPTION_NAME_BYTES = 48
+};
+
+/* ---- values
+ * ----------------------------------------------------------------------------------------------------- */
+
+struct suffix {
+    const char *text;
+    uint64_t factor;
+};
+
+static const struct suffix byte_suffixes[] = {
+    {"", 1},
+    {"b", 1},
+    {"k", CONFIG_KIB(1)},
+    {"kib", CONFIG_KIB(1)},
+    {"m", CONFIG_MIB(1)},
+    {"mib", CONFIG_MIB(1)},
+    {"g", CONFIG_MIB(1024)},
+    {"gib", CONFIG_MIB(1024)},
+    {NULL, 0},
+};
+
+static const struct suffix ms_suffixes[] = {
+    {"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}, {"d", 86400 * 1000}, {NULL, 0},
+};
+
+static const struct suffix count_suffixes[] = {{"", 1}, {NULL, 0}};
+
+/* Digits and one of the suffixes. */
+static bool parse_scaled(const char *text, const struct suffix *suffixes, uint64_t *ret_value)
+{
+    uint64_t value = 0;
+    const char *at = text;
+
+    for (; *at >= '0' && *at <= '9'; at++)
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(*at - '0'), &value))
+            return false;
+    if (at == text)
+        return false;
+    while (suffixes->text != NULL && strcasecmp(suffixes->text, at) != 0)
+        suffixes++;
+    if (suffixes->text == NULL || __builtin_mul_overflow(value, suffixes->factor, &value))
+        return false;
+    *ret_value = value;
+    return true;
+}
+
+bool config_parse_bytes(const char *text, uint64_t *ret_bytes)
+{
+    return parse_scaled(text, byte_suffixes, ret_bytes);
+}
+
+bool config_parse_ms(const char *text, uint64_t *ret_ms)
+{
+    return parse_scaled(text, ms_suffixes, ret_ms);
+}
+
+/* The end of the host within text, and the start of the port or NULL. */
+static bool split_listen(const char *text, const char **ret_host, size_t *ret_length, const char **ret_port)
+{
+    const char *colon = strchr(text, ':');
+    const char *close = strchr(text, ']');
+
+    *ret_host = text;
+    *ret_port = NULL;
+    if (text[0] == '[') {
+        if (close == NULL || (close[1] != '\0' && close[1] != ':'))
+            return false;
+        *ret_host = text + 1;
+        *ret_length = (size_t)(close - text - 1);
+        *ret_port = close[1] == ':' ? close + 2 : NULL;
+    } else if (colon != NULL && strchr(colon + 1, ':') == NULL) {
+        *ret_length = (size_t)(colon - text);
+        *ret_port = colon + 1;
+    } else {
+        *ret_length = strlen(text); /* no port, or a bare IPv6 address */
+    }
+    return true;
+}
+
+bool config_parse_listen(const char *text, struct config_listen *ret_listen)
+{
+    const char *host, *port_text;
+    size_t length;
+    uint64_t port = 0;
+
+    if (!split_listen(text, &host, &length, &port_text) || length == 0 || length >= CONFIG_HOST_BYTES_MAX)
+        return false;
+    if (port_text != NULL && (!parse_scaled(port_text, count_suffixes, &port) || port > 65535))
+        return false;
+    memcpy(ret_listen->host, host, length);
+    ret_listen->host[length] = '\0';
+    ret_listen->port = port_text != NULL ? (int)port : -1;
+    return true;
+}
+
+/* ---- options
+ * ---------------------------------------------------------------------------------------------------- */
+
+/* What is being read, for error texts. */
+struct reader {
+    struct config *config;
+    char *error;
+    bool listens_given;
+};
+
+/* "frame-bytes-max" for a flag, "FANQD_FRAME_BYTES_MAX" for the environment. */
+static void option_name(int option, const char *prefix, bool as_flag, char ret_name[OPTION_NAME_BYTES])
+{
+    const char *name = option < OPTION_WORDS ? words[option].name : limits[option - OPTION_WORDS].name;
+
+    snprintf(ret_name, OPTION_NAME_BYTES, "%s%s", prefix, name);
+    for (char *at = ret_name + strlen(prefix); *at != '\0'; at++) {
+        if (as_flag && *at == '_')
+            *at = '-';
+        else if (!as_flag)
+            *at = *at == '-' ? '_' : (char)(*at >= 'a' && *at <= 'z' ? *at - 'a' + 'A' : *at);
+    }
+}
+
+static void format_value(enum unit unit, uint64_t value, char ret_text[32])
+{
+    static const struct suffix bytes[] = {
+        {"G", CONFIG_MIB(1024)}, {"M", CONFIG_MIB(1)}, {"k", CONFIG_KIB(1)}, {NULL, 0}};
+    static const struct suffix ms[] = {{"m", 60000}, {"s", 1000}, {"ms", 1}, {NULL, 0}};
+    const struct suffix *at = unit == UNIT_BYTES ? bytes : unit == UNIT_MS ? ms : bytes + 3;
+
+    while (at->text != NULL && (value == 0 || value % at->factor != 0))
+        at++;
+    if (at->text == NULL)
+        snprintf(ret_text, 32, "%" PRIu64, value);
+    else
+        snprintf(ret_text, 32, "%" PRIu64 "%s", value / at->factor, at->text);
+}
+
+static bool parse_limit(const struct limit *limit, const char *text, uint64_t *ret_value)
+{
+    static const struct suffix *const suffixes[] = {
+        [UNIT_COUNT] = count_suffixes, [UNIT_BYTES] = byte_suffixes, [UNIT_MS] = ms_suffixes};
+
+    return parse_scaled(text, suffixes[limit->unit], ret_value);
+}
+
+static int set_limit(struct reader *r, const struct limit *limit, const char *said, const char *text)
+{
+    static const char *const forms[] = {[UNIT_COUNT] = "a whole number",
+                                        [UNIT_BYTES] = "a size such as 64k, 8M or 1G",
+                                        [UNIT_MS] = "a duration such as 500ms, 30s or 5m"};
+    uint64_t value;
+    char least[32], most[32];
+
+    if (!parse_limit(limit, text, &value)) {
+        snprintf(r->error, CONFIG_ERROR_BYTES, "%s takes %s, not '%.60s'", said, forms[limit->unit], text);
+        return -1;
+    }
+    if (value < limit->least || value > limit->most) {
+        format_value(limit->unit, limit->least, least);
+        format_value(limit->unit, limit->most, most);
+        snprintf(r->error, CONFIG_ERROR_BYTES, "%s must lie between %s and %s, not '%.60s'", said, least,
+                 most, text);
+        return -1;
+    }
+    memcpy((char *)r->config + limit->offset, &value, sizeof(value));
+    return 0;
+}
+
+static int add_listen(struct reader *r, const char *said, const char *text)
+{
+    struct config *c = r->config;
+
+    if (!r->listens_given)
+        c->listen_count = 0; /* the default is replaced, not added to */
+    r->listens_given = true;
+    if (strcmp(text, "none") == 0)
+        return 0;
+    if (c->listen_count == CONFIG_LISTENS_MAX) {
+        snprintf(r->error, CONFIG_ERROR_BYTES, "%s may be given at most %d times", said, CONFIG_LISTENS_MAX);
+        return -1;
+    }
+    if (!config_parse_listen(text, &c->listens[c->listen_count])) {
+        snprintf(r->error, CONFIG_ERROR_BYTES,
+                 "%s takes an address such as 127.0.0.1, 0.0.0.0:9320 or [::1]:9320, not '%.60s'", said,
+                 text);
+        return -1;
+    }
+    c->listen_count++;
+    return 0;
+}
+
+static int set_auto_create(struct reader *r, const char *said, const char *text)
+{
+    if (strcmp(text, "on") == 0) {
+        r->config->auto_create = CONFIG_AUTO_CREATE_ON;
+    } else if (strcmp(text, "off") == 0) {
+        r->config->auto_create = CONFIG_AUTO_CREATE_OFF;
+    } else {
+        snprintf(r->error, CONFIG_ERROR_BYTES, "%s takes 'on' or 'off', not '%.60s'", said, text);
+        return -1;
+    }
+    return 0;
+}
+
+/* said is what the user wrote, for the error text. 0, or -1 with the text in r->error. */
+static int option_set(struct reader *r, int option, const char *said, const char *text)
+{
+    switch (option) {
+    case OPTION_LISTEN:
+        return add_listen(r, said, text);
+    case OPTION_UNIX:
+        r->config->unix_path = text;
+        return 0;
+    case OPTION_PORT_FILE:
+        r->config->port_file = text;
+        return 0;
+    case OPTION_MEMORY:
+        return 0; /* the only mode there is */
+    case OPTION_AUTO_CREATE:
+        return set_auto_create(r, said, text);
+    case OPTION_HELP:
+        r->config->action = CONFIG_HELP;
+        return 0;
+    case OPTION_VERSION:
+        r->config->action = CONFIG_VERSION;
+        return 0;
+    default:
+        return set_limit(r, &limits[option - OPTION_WORDS], said, text);
+    }
+}
+
+static bool option_takes_argument(int option)
+{
+    return option >= OPTION_WORDS || words[option].argument != NULL;
+}
+
+/* ---- the nearest match for a typing error
+ * ------------------------------------------------------------------------ */
+
+static size_t least_of(size_t a, size_t b, size_t c)
+{
+    size_t least = a < b ? a : b;
+
+    return least < c ? least : c;
+}
+
+/* Letters to insert, drop or change; both shorter than OPTION_NAME_BYTES. */
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t row[OPTION_NAME_BYTES];
+    size_t length = strlen(b);
+
+    for (size_t j = 0; j <= length; j++)
+        row[j] = j;
+    for (size_t i = 0; a[i] != '\0'; i++) {
+        size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < length; j++) {
+            size_t above = row[j + 1];
+            row[j + 1] = least_of(above + 1, row[j] + 1, diagonal + (a[i] != b[j]));
+            diagonal = above;
+        }
+    }
+    return row[length];
+}
+
+/* " Did you mean X?", or nothing when nothing is near. */
+static void suggest(const char *typed, const char *prefix, bool as_flag, char *ret_text, size_t size)
+{
+    char nearest[OPTION_NAME_BYTES] = "";
+    char name[OPTION_NAME_BYTES];
+    size_t distance = 6;
+
+    ret_text[0] = '\0';
+    if (strlen(typed) >= OPTION_NAME_BYTES)
+        return;
+    for (int option = 0; option < OPTION_COUNT; option++) {
+        option_name(option, prefix, as_flag, name);
+        size_t d = edit_distance(typed, name);
+        if (d < distance) {
+            distance = d;
+            memcpy(nearest, name, sizeof(nearest));
+        }
+    }
+    if (nearest[0] != '\0')
+        snprintf(ret_text, size, " Did you mean %s?", nearest);
+}
+
+/* ---- flags and environment
+ * --------------------------------------------------------------------------------------- */
+
+static bool same_name(const char *variable, const char *name)
+{
+    size_t length = strlen(name);
+
+    return strncmp(variable, name, length) == 0 && variable[length] == '=';
+}
+
+static int read_variable(struct reader *r, const char *variable)
+{
+    char name[OPTION_NAME_BYTES], typed[OPTION_NAME_BYTES], hint[96];
+
+    for (int option = 0; option < OPTION_HELP; option++) {
+        option_name(option, "FANQD_", false, name);
+        if (same_name(variable, name))
+            return option_set(r, option, name, variable + strlen(name) + 1);
+    }
+    for (int option = OPTION_WORDS; option < OPTION_COUNT; option++) {
+        option_name(option, "FANQD_", false, name);
+        if (same_name(variable, name))
+            return option_set(r, option, name, variable + strlen(name) + 1);
+    }
+    snprintf(typed, sizeof(typed), "%.*s", (int)strcspn(variable, "="), variable);
+    suggest(typed, "FANQD_", false, hint, sizeof(hint));
+    snprintf(r->error, CONFIG_ERROR_BYTES, "the environment has %s, which fanqd does not know.%s", typed,
+             hint);
+    return -1;
+}
+
+static int read_environment(struct reader *r, char *const env[])
+{
+    for (size_t i = 0; env != NULL && env[i] != NULL; i++)
+        if (strncmp(env[i], "FANQD_", 6) == 0 && read_variable(r, env[i]) != 0)
+            return -1;
+    return 0;
+}
+
+static int unknown_flag(struct reader *r, const char *typed)
+{
+    char flag[OPTION_NAME_BYTES], hint[96];
+
+    snprintf(flag, sizeof(flag), "%.*s", (int)strcspn(typed, "="), typed);
+    suggest(flag, "--", true, hint, sizeof(hint));
+    snprintf(r->error, CONFIG_ERROR_BYTES, "unknown flag %s.%s fanqd --help shows them all", flag, hint);
+    return -1;
+}
+
+static int read_flags(struct reader *r, int argc, char *const argv[])
+{
+    char names[OPTION_COUNT][OPTION_NAME_BYTES];
+    struct option table[OPTION_COUNT + 1];
+    char said[OPTION_NAME_BYTES];
+    int option, at;
+
+    memset(table, 0, sizeof(table));
+    for (option = 0; option < OPTION_COUNT; option++) {
+        option_name(option, "", true, names[option]);
+        table[option].name = names[option];
+        table[option].has_arg = option_takes_argument(option) ? required_argument : no_argument;
+        table[option].val = option;
+    }
+    opterr = 0;
+    optind = 0; /* glibc: start afresh, also in a test that reads several times */
+    for (;;) {
+        at = optind == 0 ? 1 : optind;
+        option = getopt_long(argc, argv, "+:", table, NULL);
+        if (option == -1)
+            break;
+        if (option == '?')
+            return unknown_flag(r, argv[at]);
+        if (option == ':') {
+            snprintf(r->error, CONFIG_ERROR_BYTES, "%.60s needs a value; fanqd --help shows which", argv[at]);
+            return -1;
+        }
+        option_name(option, "--", true, said);
+        if (option_set(r, option, said, optarg) != 0)
+            return -1;
+    }
+    if (optind < argc) {
+        snprintf(r->error, CONFIG_ERROR_BYTES,
+                 "fanqd takes no argument '%.60s'; fanqd --help shows its flags", argv[optind]);
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- the whole
+ * --------------------------------------------------------------------------------------------------- */
+
+static uint64_t default_memory_bytes(void)
+{
+    uint64_t quarter = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4;
+    uint64_t most = CONFIG_MIB(1024);
+
+    return quarter < most ? quarter : most;
+}
+
+static void set_defaults(struct config *c)
+{
+    memset(c, 0, sizeof(*c));
+    for (size_t i = 0; i < LIMIT_COUNT; i++)
+        memcpy((char *)c + limits[i].offset, &limits[i].value, sizeof(uint64_t));
+    c->memory_bytes_max = default_memory_bytes();
+    c->listen_count = 1;
+    snprintf(c->listens[0].host, sizeof(c->listens[0].host), "127.0.0.1");
+    c->listens[0].port = -1;
+}
+
+/* Values that are each in bounds but do not fit each other. */
+static int check_together(const struct config *c, char *error)
+{
+    if (c->message_bytes_max + CONFIG_KIB(4) > c->frame_bytes_max) {
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "a message of message_bytes_max (%" PRIu64
+                 ") does not fit in a frame of frame_bytes_max (%" PRIu64
+                 "): set --frame-bytes-max at least 4k above --message-bytes-max",
+                 c->message_bytes_max, c->frame_bytes_max);
+        return -1;
+    }
+    if (c->frame_bytes_max > c->memory_bytes_max / 2) {
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "frame_bytes_max (%" PRIu64 ") must be at most half of memory_bytes_max (%" PRIu64
+                 "): lower --frame-bytes-max or raise --memory-bytes-max",
+                 c->frame_bytes_max, c->memory_bytes_max);
+        return -1;
+    }
+    if (c->listen_count == 0 && c->unix_path == NULL) {
+        snprintf(error, CONFIG_ERROR_BYTES, "--listen none leaves no way in: give --unix PATH too");
+        return -1;
+    }
+    return 0;
+}
+
+int config_read(struct config *ret_config, int argc, char *const argv[], char *const env[],
+                char error[CONFIG_ERROR_BYTES])
+{
+    struct reader r = {.config = ret_config, .error = error};
+
+    error[0] = '\0';
+    set_defaults(ret_config);
+    if (read_environment(&r, env) != 0)
+        return CONFIG_EXIT_CONFIG;
+    r.listens_given = false; /* flags replace what the environment said */
+    if (read_flags(&r, argc, argv) != 0)
+        return CONFIG_EXIT_USAGE;
+    if (ret_config->action != CONFIG_RUN)
+        return 0;
+    return check_together(ret_config, error) == 0 ? 0 : CONFIG_EXIT_CONFIG;
+}
+
+void config_help(FILE *out)
+{
+    static const char *const units[] = {[UNIT_COUNT] = "N", [UNIT_BYTES] = "SIZE", [UNIT_MS] = "TIME"};
+    char name[OPTION_NAME_BYTES], value[32], flag[80];
+
+    fprintf(out, "fanqd: the fanq message broker, version " FANQ_VERSION "\n\n"
+                 "Usage: fanqd [FLAGS]\n\n");
+    for (int i = 0; i < OPTION_WORDS; i++) {
+        snprintf(flag, sizeof(flag), "--%s %s", words[i].name,
+                 words[i].argument != NULL ? words[i].argument : "");
+        fprintf(out, "  %s\n      %s\n", flag, words[i].help);
+    }
+    fprintf(out, "\nLimits (SIZE: 64k, 8M, 1G; TIME: 500ms, 30s, 5m, 2h, 1d):\n\n");
+    for (int i = 0; i < LIMIT_COUNT; i++) {
+        option_name(OPTION_WORDS + i, "--", true, name);
+        format_value(limits[i].unit, limits[i].value, value);
+        snprintf(flag, sizeof(flag), "%s %s", name, units[limits[i].unit]);
+        if (limits[i].value >= limits[i].least)
+            fprintf(out, "  %-42s %s (default %s)\n", flag, limits[i].help, value);
+        else
+            fprintf(out, "  %-42s %s\n", flag, limits[i].help);
+    }
+    fprintf(out, "\nEach can be set in the environment too: FANQD_MEMORY_BYTES_MAX=2G. A flag wins.\n");
+}
