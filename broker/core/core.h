@@ -120,6 +120,10 @@ void effects_init(struct effects *out);
 void effects_close(struct effects *out);
 void effects_clear(struct effects *out);
 
+/* Makes room for `count` more items: for the shell, which puts answers of its own between the core's.
+ * 0 or FANQ_ERR_NOMEM. */
+int effects_reserve(struct effects *out, size_t count);
+
 /* ---- the broker ---- */
 
 struct core;

@@ -1,0 +1,399 @@
+/* Frames to events, effects to frames: see native.h. */
+#include "native.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "config.h"
+#include "connection.h"
+#include "shell.h"
+#include "stats.h"
+
+/* Messages that were refused for their size, before the core saw the request they came in: added to its
+ * answer. */
+struct refused {
+    struct list link; /* connection.refusals */
+    size_t capacity;  /* of the pool's buffer */
+    uint64_t request_id;
+    uint32_t count; /* at most FANQ_REFUSALS_MAX are named */
+    struct fanq_refusal refusals[FANQ_REFUSALS_MAX];
+};
+
+size_t native_greeting_bytes_max(void)
+{
+    return FANQ_FRAME_HEADER_BYTES + FANQ_HELLO_BYTES_MAX;
+}
+
+/* ---- answers of the shell's own
+ * ---------------------------------------------------------------------------------- */
+
+static struct fanq_bytes bytes_of(const char *text)
+{
+    return (struct fanq_bytes){(const uint8_t *)text, strlen(text)};
+}
+
+/* Adds a reply to the batch's effects, so that it goes out in order with the core's. NULL: the connection was
+ * lost. */
+static struct fanq_reply *reply_new(struct shell *s, struct connection *c, enum fanq_reply_op op, uint64_t id)
+{
+    struct effect *e;
+
+    if (effects_reserve(&s->effects, 1) != 0) {
+        connection_lose(c, "out of memory");
+        return NULL;
+    }
+    e = &s->effects.items[s->effects.count++];
+    *e = (struct effect){.kind = EFFECT_REPLY, .connection = c->number, .reply = {.op = op, .id = id}};
+    return &e->reply;
+}
+
+static void refuse(struct shell *s, struct connection *c, uint64_t id, int err)
+{
+    struct fanq_reply *reply = reply_new(s, c, FANQ_REPLY_ERROR, id);
+
+    if (reply == NULL)
+        return;
+    reply->error.err = err;
+    reply->error.text = bytes_of(fanq_strerror(err));
+}
+
+/* Says why, and ends the connection. */
+static void expel(struct shell *s, struct connection *c, uint64_t id, int err)
+{
+    s->figures.protocol_errors++;
+    refuse(s, c, id, err);
+    if (c->state < CONNECTION_FINISHING)
+        connection_finish(c);
+}
+
+void native_refuse_greeting(struct shell *s, struct connection *c, int err)
+{
+    assert(c->state == CONNECTION_GREETING);
+    expel(s, c, 0, err);
+}
+
+static void greet(struct shell *s, struct connection *c, const struct fanq_hello *hello, uint64_t id)
+{
+    struct fanq_reply *reply;
+
+    if (hello->version_min > FANQ_PROTOCOL_VERSION || hello->version_max < FANQ_PROTOCOL_VERSION) {
+        expel(s, c, id, FANQ_ERR_VERSION);
+        return;
+    }
+    connection_open(c);
+    reply = reply_new(s, c, FANQ_REPLY_HELLO, id);
+    if (reply == NULL)
+        return;
+    reply->hello = (struct fanq_hello_reply){
+        .version = FANQ_PROTOCOL_VERSION,
+        .epoch = s->epoch,
+        .server = bytes_of("fanq/" FANQ_VERSION),
+        .storage = bytes_of("memory"),
+        .frame_bytes_max = s->config->frame_bytes_max,
+        .message_bytes_max = s->config->message_bytes_max,
+        .auto_create = s->auto_create,
+    };
+}
+
+static void answer_stats(struct shell *s, struct connection *c, uint64_t id)
+{
+    struct fanq_stat *stats = arena_take(&s->effects.arena, STATS_COUNT_MAX * sizeof(*stats));
+    struct fanq_reply *reply;
+
+    if (stats == NULL) {
+        refuse(s, c, id, FANQ_ERR_NOMEM);
+        return;
+    }
+    reply = reply_new(s, c, FANQ_REPLY_STATS, id);
+    if (reply != NULL)
+        reply->stats = (struct fanq_stats_reply){stats, stats_collect(s, stats)};
+}
+
+/* ---- requests
+ * ---------------------------------------------------------------------------------------------------- */
+
+static int step_request(struct shell *s, struct connection *c, const struct fanq_request *request)
+{
+    const struct event event = {.kind = EVENT_REQUEST, .request = {c->number, request}};
+    int err = core_step(s->core, &event, &s->effects);
+
+    if (err == 0)
+        c->core_knows = true;
+    else
+        refuse(s, c, request->id, err);
+    return err;
+}
+
+static void forget_refused(struct shell *s, struct refused *refused)
+{
+    list_remove(&refused->link);
+    pool_give(&s->pool, refused, refused->capacity);
+}
+
+/* Drops the records that are too long and remembers which they were. */
+static struct refused *sift(struct shell *s, struct fanq_request *request)
+{
+    uint32_t places[FANQ_REFUSALS_MAX];
+    size_t capacity;
+    struct refused *refused = pool_take(&s->pool, sizeof(*refused), &capacity);
+    struct fanq_records *records = &request->publish.records;
+
+    if (refused == NULL)
+        return NULL;
+    list_init(&refused->link);
+    refused->capacity = capacity;
+    refused->request_id = request->id;
+    /* The bytes are ours, in the turn's buffer; only the request's view of them is const. */
+    refused->count = fanq_records_sift((uint8_t *)(uintptr_t)records->data, records,
+                                       s->config->message_bytes_max, places, FANQ_REFUSALS_MAX);
+    if (refused->count > FANQ_REFUSALS_MAX)
+        refused->count = FANQ_REFUSALS_MAX;
+    for (uint32_t i = 0; i < refused->count; i++)
+        refused->refusals[i] = (struct fanq_refusal){places[i], FANQ_ERR_MESSAGE_TOO_BIG};
+    return refused;
+}
+
+/* A publish with messages that are too long: those are refused, the others go on. */
+static void publish_sifted(struct shell *s, struct connection *c, struct fanq_request *request)
+{
+    struct refused *refused = sift(s, request);
+    struct fanq_reply *reply;
+
+    if (refused == NULL) {
+        refuse(s, c, request->id, FANQ_ERR_NOMEM);
+        return;
+    }
+    list_append(&c->refusals, &refused->link);
+    request->publish.flags |= FANQ_PUBLISH_WANT_IDS; /* the answer that can name refusals */
+    request->publish.oversize_count = 0;
+    if (request->publish.records.count > 0) {
+        (void)step_request(s, c,
+                           request); /* on error the refusal is the answer, and takes `refused` with it */
+        return;
+    }
+    reply = reply_new(s, c, FANQ_REPLY_PUBLISHED, request->id);
+    if (reply != NULL)
+        reply->published = (struct fanq_published){.epoch = s->epoch};
+}
+
+static void handle_request(struct shell *s, struct connection *c, struct fanq_request *request)
+{
+    s->figures.requests++;
+    switch (request->op) {
+    case FANQ_OP_STATS:
+        answer_stats(s, c, request->id);
+        break;
+    case FANQ_OP_PUBLISH:
+    case FANQ_OP_SEND:
+        if (request->publish.oversize_count > 0) {
+            publish_sifted(s, c, request);
+            break;
+        }
+        /* fall through */
+    default:
+        (void)step_request(s, c, request); /* answered either way */
+    }
+}
+
+static void handle_greeting(struct shell *s, struct connection *c, const struct fanq_request *request,
+                            int err)
+{
+    if (request->op != FANQ_OP_HELLO)
+        expel(s, c, request->id, FANQ_ERR_HELLO_REQUIRED);
+    else if (err != 0)
+        expel(s, c, request->id, err);
+    else
+        greet(s, c, &request->hello, request->id);
+}
+
+static void handle_frame(struct shell *s, struct connection *c, struct fanq_bytes payload)
+{
+    struct fanq_request request;
+    int err = fanq_request_decode(payload, s->config->message_bytes_max, &request);
+
+    if (c->state == CONNECTION_GREETING)
+        handle_greeting(s, c, &request, err);
+    else if (err == FANQ_ERR_PROTOCOL)
+        expel(s, c, 0, err);
+    else if (err != 0)
+        refuse(s, c, request.id, err);
+    else if (request.op == FANQ_OP_HELLO)
+        expel(s, c, request.id, FANQ_ERR_PROTOCOL); /* a second one */
+    else
+        handle_request(s, c, &request);
+}
+
+/* The header of a first frame that is too long is most likely another protocol's. */
+static void handle_bad_frame(struct shell *s, struct connection *c, int err)
+{
+    expel(s, c, 0, c->state == CONNECTION_GREETING ? FANQ_ERR_HELLO_REQUIRED : err);
+}
+
+bool native_parse(struct shell *s, struct connection *c)
+{
+    struct input *in = &c->input;
+
+    while (c->state < CONNECTION_FINISHING) {
+        size_t limit = c->state == CONNECTION_GREETING ? FANQ_HELLO_BYTES_MAX : s->config->frame_bytes_max;
+        struct fanq_bytes payload;
+        int found =
+            fanq_frame_next(in->data + in->parsed, in->length - in->parsed, limit, &payload, &in->need);
+
+        if (found == 0)
+            return true;
+        if (shell_batch_full(s))
+            return false;
+        if (found < 0) {
+            handle_bad_frame(s, c, found);
+            break;
+        }
+        in->parsed += FANQ_FRAME_HEADER_BYTES + payload.length;
+        in->need = 0;
+        s->batch_bytes += payload.length;
+        handle_frame(s, c, payload);
+    }
+    in->parsed = in->length; /* the rest is not looked at */
+    return true;
+}
+
+/* ---- replies
+ * ----------------------------------------------------------------------------------------------------- */
+
+static struct refused *find_refused(struct connection *c, uint64_t request_id)
+{
+    list_for_each (at, &c->refusals) {
+        struct refused *refused = container_of(at, struct refused, link);
+        if (refused->request_id == request_id)
+            return refused;
+    }
+    return NULL;
+}
+
+void native_close(struct shell *s, struct connection *c)
+{
+    while (!list_empty(&c->refusals))
+        forget_refused(s, container_of(list_first(&c->refusals), struct refused, link));
+}
+
+static size_t names_bytes(const struct fanq_names *names)
+{
+    size_t bytes = 0;
+
+    for (uint32_t i = 0; i < names->count; i++)
+        bytes += 5 + names->names[i].length;
+    return bytes;
+}
+
+static size_t peeked_bytes(const struct fanq_peeked *peeked)
+{
+    size_t bytes = 0;
+
+    for (uint32_t i = 0; i < peeked->slice_count; i++)
+        bytes += FANQ_SLICE_HEADER_BYTES_MAX + 2 * 9 + peeked->slices[i].slice.records.length;
+    return bytes;
+}
+
+/* An upper bound of the whole frame. */
+static size_t reply_bytes_max(const struct fanq_reply *reply)
+{
+    switch (reply->op) {
+    case FANQ_REPLY_PEEKED:
+        return FANQ_SMALL_REPLY_BYTES_MAX + peeked_bytes(&reply->peeked);
+    case FANQ_REPLY_NAMES:
+        return FANQ_SMALL_REPLY_BYTES_MAX + names_bytes(&reply->names);
+    case FANQ_REPLY_STATS:
+        return FANQ_SMALL_REPLY_BYTES_MAX + (size_t)reply->stats.count * STATS_ENTRY_BYTES_MAX;
+    case FANQ_REPLY_PUBLISHED:
+        return FANQ_SMALL_REPLY_BYTES_MAX + (size_t)reply->published.refusal_count * 2 * 5;
+    case FANQ_REPLY_QUEUE:
+        return FANQ_SMALL_REPLY_BYTES_MAX + reply->queue.name.length;
+    case FANQ_REPLY_TOPIC:
+        return FANQ_SMALL_REPLY_BYTES_MAX + reply->topic.name.length;
+    default:
+        return FANQ_SMALL_REPLY_BYTES_MAX;
+    }
+}
+
+/* One that does not fit in the scratch buffer. */
+static void write_long_reply(struct shell *s, struct connection *c, const struct fanq_reply *reply,
+                             size_t bytes)
+{
+    size_t capacity;
+    uint8_t *buffer = pool_take(&s->pool, bytes, &capacity);
+    struct fanq_writer w;
+
+    if (buffer == NULL) {
+        connection_lose(c, "out of memory");
+        return;
+    }
+    w = fanq_writer_over(buffer, capacity);
+    fanq_reply_encode(&w, reply);
+    assert(!w.full);
+    output_copy(s, buffer, fanq_writer_length(&w));
+    pool_give(&s->pool, buffer, capacity);
+}
+
+static void write_reply(struct shell *s, struct connection *c, const struct fanq_reply *reply)
+{
+    size_t bytes = reply_bytes_max(reply);
+    struct fanq_writer *w;
+    const uint8_t *start;
+
+    if (bytes > OUTPUT_SCRATCH_BYTES) {
+        write_long_reply(s, c, reply, bytes);
+        return;
+    }
+    w = output_room(s, bytes);
+    start = w->at;
+    fanq_reply_encode(w, reply);
+    output_wrote(s, (size_t)(w->at - start));
+}
+
+static void write_delivery(struct shell *s, const struct fanq_reply *reply)
+{
+    const struct fanq_delivery *delivery = &reply->deliver;
+    struct fanq_writer *w = output_room(s, FANQ_DELIVER_HEADER_BYTES_MAX);
+    const uint8_t *start = w->at;
+
+    output_delivering(s, true);
+    fanq_deliver_begin(w, reply->id, delivery);
+    output_wrote(s, (size_t)(w->at - start));
+    for (uint32_t i = 0; i < delivery->slice_count; i++) {
+        const struct fanq_slice *slice = &delivery->slices[i];
+        w = output_room(s, FANQ_SLICE_HEADER_BYTES_MAX);
+        start = w->at;
+        fanq_deliver_slice(w, slice);
+        output_wrote(s, (size_t)(w->at - start));
+        output_refer(s, slice->records.data, slice->records.length);
+    }
+    output_delivering(s, false);
+}
+
+/* The answer to a publish of which the shell had refused messages. */
+static void write_sifted(struct shell *s, struct connection *c, const struct fanq_reply *reply,
+                         struct refused *refused)
+{
+    struct fanq_reply whole = *reply;
+
+    if (reply->op == FANQ_REPLY_PUBLISHED) {
+        assert(reply->published.refusal_count == 0); /* the core refuses a publish whole or not at all */
+        whole.published.refusals = refused->refusals;
+        whole.published.refusal_count = refused->count;
+    }
+    write_reply(s, c, &whole);
+    forget_refused(s, refused);
+}
+
+void native_reply(struct shell *s, struct connection *c, const struct fanq_reply *reply)
+{
+    struct refused *refused = NULL;
+
+    if (!list_empty(&c->refusals) && (reply->op == FANQ_REPLY_PUBLISHED || reply->op == FANQ_REPLY_ERROR))
+        refused = find_refused(c, reply->id);
+    if (refused != NULL)
+        write_sifted(s, c, reply, refused);
+    else if (reply->op == FANQ_REPLY_DELIVER)
+        write_delivery(s, reply);
+    else
+        write_reply(s, c, reply);
+}
