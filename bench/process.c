@@ -1,0 +1,174 @@
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "link.h"
+#include "proto/fanq_error.h"
+
+enum { START_MS_MAX = 10000, STOP_MS_MAX = 5000 };
+
+static void pause_ms(long ms)
+{
+    struct timespec step = {ms / 1000, ms % 1000 * 1000000};
+
+    nanosleep(&step, NULL);
+}
+
+/* In the child: it ends with its parent, however that ends. */
+static void die_with(pid_t parent)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1); /* the parent was faster */
+}
+
+static int process_adopt(struct process *process, pid_t pid, struct bench_error *error)
+{
+    process->pid = pid;
+    if (clock_getcpuclockid(pid, &process->cpu_clock) != 0)
+        return bench_fail(error, FANQ_ERR_IO, "cannot read the CPU time of process %d", (int)pid);
+    return 0;
+}
+
+int process_fork(struct process *process, void (*function)(void *context), void *context,
+                 struct bench_error *error)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+
+    if (pid < 0)
+        return bench_fail(error, FANQ_ERR_NOMEM, "fork: %s", strerror(errno));
+    if (pid == 0) {
+        die_with(parent);
+        function(context);
+        _exit(0);
+    }
+    return process_adopt(process, pid, error);
+}
+
+/* ---- the broker
+ * ------------------------------------------------------------------------------------------------- */
+
+struct broker_start {
+    const char *fanqd;
+    const char *port_file;
+};
+
+/* What the broker prints on stdout is not ours to print; its complaints are worth seeing. */
+static void exec_broker(void *context)
+{
+    const struct broker_start *start = context;
+    int null = open("/dev/null", O_RDWR);
+
+    if (null >= 0) {
+        (void)dup2(null, STDIN_FILENO);
+        (void)dup2(null, STDOUT_FILENO);
+    }
+    execl(start->fanqd, start->fanqd, "--memory", "--port", "0", "--port-file", start->port_file,
+          (char *)NULL);
+    fprintf(stderr, "fanq-bench: cannot run %s: %s\n", start->fanqd, strerror(errno));
+    _exit(127);
+}
+
+/* The number in the file, once there is a whole line; 0 before. */
+static unsigned read_port(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    unsigned port = 0;
+    char end = 0;
+
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%u%c", &port, &end) != 2 || end != '\n')
+        port = 0;
+    (void)fclose(file); /* only read */
+    return port;
+}
+
+static int await_port(struct process *process, const char *path, struct bench_error *error)
+{
+    uint64_t until_ns = clock_ns() + (uint64_t)START_MS_MAX * 1000000;
+    unsigned port;
+
+    while ((port = read_port(path)) == 0) {
+        if (waitpid(process->pid, NULL, WNOHANG) == process->pid) {
+            process->pid = 0;
+            return bench_fail(error, FANQ_ERR_IO, "the broker ended before it took connections");
+        }
+        if (clock_ns() > until_ns)
+            return bench_fail(error, FANQ_ERR_TIMEOUT, "the broker did not start within %d s",
+                              START_MS_MAX / 1000);
+        pause_ms(2);
+    }
+    (void)snprintf(process->url, sizeof process->url, "fanq://127.0.0.1:%u", port);
+    return 0;
+}
+
+int process_start_broker(struct process *process, const char *fanqd, struct bench_error *error)
+{
+    const char *base = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
+    char directory[PATH_MAX], port_file[PATH_MAX + 8];
+    int err;
+
+    *process = (struct process){0};
+    (void)snprintf(directory, sizeof directory, "%s/fanq-bench-XXXXXX", base);
+    if (mkdtemp(directory) == NULL)
+        return bench_fail(error, FANQ_ERR_IO, "cannot make a directory in %s: %s", base, strerror(errno));
+    (void)snprintf(port_file, sizeof port_file, "%s/port", directory);
+    err = process_fork(process, exec_broker, &(struct broker_start){fanqd, port_file}, error);
+    if (err == 0)
+        err = await_port(process, port_file, error);
+    (void)unlink(port_file); /* not there after a failure */
+    (void)rmdir(directory);
+    if (err != 0)
+        process_stop(process);
+    return err;
+}
+
+const char *process_find_broker(void)
+{
+    static const char *const places[] = {"/fanqd", "/../broker/fanqd", "/../broker/net/fanqd"};
+    static char path[PATH_MAX];
+    char self[PATH_MAX / 2];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    const char *directory;
+
+    if (length < 0)
+        return NULL;
+    self[length] = '\0';
+    directory = dirname(self);
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        (void)snprintf(path, sizeof path, "%s%s", directory, places[i]);
+        if (access(path, X_OK) == 0)
+            return path;
+    }
+    return NULL;
+}
+
+/* ---- ending
+ * ----------------------------------------------------------------------------------------------------- */
+
+void process_stop(struct process *process)
+{
+    uint64_t until_ns = clock_ns() + (uint64_t)STOP_MS_MAX * 1000000;
+
+    if (process->pid == 0)
+        return;
+    (void)kill(process->pid, SIGTERM); /* fails if it has ended: waitpid() tells */
+    while (waitpid(process->pid, NULL, WNOHANG) == 0) {
+        if (clock_ns() > until_ns)
+            (void)kill(process->pid, SIGKILL);
+        pause_ms(1);
+    }
+    process->pid = 0;
+}
