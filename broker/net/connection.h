@@ -1,10 +1,11 @@
 /* One peer: its socket, its state, and what it has under way.
  *
- *     GREETING --HELLO--> OPEN --error, end, drain--> FINISHING --all sent--> LINGERING --end, deadline-->
- * CLOSED |                 |                           |
- *        +--bad HELLO------|---------------------------+            any of them --broken, too slow--> CLOSED
+ *     GREETING --HELLO--> OPEN --error, end, drain--> FINISHING --all sent--> LINGERING --end, deadline--+
+ *        |                 |                           |   |                                             |
+ *        +----bad HELLO----|---------------------------+   |                                             v
+ *        +-----------------+-------------------------------+----broken, too slow, deadline---------> CLOSED
  *
- * FINISHING: nothing is read any more, what was to be said is being sent. LINGERING: our end of the stream is
+ * FINISHING: nothing more is parsed, what was to be said is being sent. LINGERING: our end of the stream is
  * closed and what still arrives is thrown away; closing at once would make the kernel send a reset, and the
  * peer might never read why. The core is told of the end (DISCONNECT) before the number is given to another
  * connection. Loop thread only. */

@@ -1,16 +1,18 @@
 /* Reading: how bytes come in, how many, and where they lie until they are understood.
  *
  * Place:    the loop's thread. libuv's read callbacks come here and only collect; the turn parses later.
- * Turn:     all connections read into one buffer, one behind the other, INPUT_TURN_BYTES a turn, so a turn's
- * bytes are bounded, warm in the cache, and do not move before the turn is over: the core borrows records
- * from them. Kept:     a connection holds memory of its own only for the beginning of an unfinished frame. At
- * the end of a turn it is put into a buffer of the pool, and in front of the next bytes when they come. A
- * frame longer than INPUT_SHARED_BYTES_MAX is read to its end in that buffer, which grows with what has
- * arrived and not with what the frame claims to be. Fairness: a connection reads at most INPUT_SHARE_BYTES a
- * turn. When the buffer did not suffice for all, those that have read sit out until the others had their
- * turn: a round. Limit:    input_bytes_total_max for what is kept. Beyond it connections still read requests
- * of up to INPUT_SMALL_BYTES (acks free memory); longer ones wait, and the oldest unfinished one is refused
- * when it has had its time. */
+ * Turn:     all connections read into one buffer, one behind the other, INPUT_TURN_BYTES a turn: so a
+ *           turn's bytes are bounded, warm in the cache, and do not move before the turn is over, for the
+ *           core borrows records from them.
+ * Kept:     a connection holds memory of its own only for the beginning of an unfinished frame. At the
+ *           end of a turn that goes into a buffer of the pool, and in front of the next bytes when they
+ *           come. A frame longer than INPUT_SHARED_BYTES_MAX is read to its end in that buffer, which
+ *           grows with what has arrived and not with what the frame claims to be.
+ * Fairness: a connection reads at most INPUT_SHARE_BYTES a turn. When the buffer did not suffice for all,
+ *           those that have read sit out until the others had their turn: a round.
+ * Limit:    input_bytes_total_max for what is kept. Beyond it connections still read requests of up to
+ *           INPUT_SMALL_BYTES (acks free memory); longer ones wait, and the oldest unfinished one is
+ *           closed when it has had its time. */
 #pragma once
 
 #include <stdbool.h>

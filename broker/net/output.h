@@ -2,14 +2,17 @@
  * peer does not read.
  *
  * Place:    the loop's thread, in the turn, after the core was stepped and before the tail is trimmed.
- * Gather:   what goes to one connection is a row of pieces: small things gathered in one scratch buffer, runs
- * of records of OUTPUT_REFER_BYTES_MIN and more where they lie in the tail. One uv_try_write takes them all.
+ * Gather:   what goes to one connection is a row of pieces: small things gathered in one scratch buffer,
+ *           runs of records of OUTPUT_REFER_BYTES_MIN and more where they lie in the tail. One
+ *           uv_try_write takes them all.
  * Full:     when the socket takes less, at most OUTPUT_FLIGHT_BYTES of the rest are copied and given to
- * uv_write, which can neither be cancelled nor redirected; its end tells that the peer reads again. The rest
- * beyond waits as chunks: copies, or references whose pages are pinned. Until it has gone the core serves the
- * connection nothing; replies queue behind, under output_bytes_max. Stalled:  pins of a peer that took
- * nothing for OUTPUT_STALL_MS are turned into copies, so that a dead reader costs the tail nothing; beyond
- * output_bytes_total_max of copies the one that stalled longest is closed. */
+ *           uv_write, which can neither be cancelled nor redirected; its end tells that the peer reads
+ *           again. The rest beyond waits as chunks: copies, or references whose pages are pinned. Until
+ *           it has gone the core serves the connection nothing; answers queue behind, under
+ *           output_bytes_max.
+ * Stalled:  pins of a peer that took nothing for OUTPUT_STALL_MS are turned into copies, so that a dead
+ *           reader costs the tail nothing; beyond output_bytes_total_max of copies the longest stalled is
+ *           closed. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,12 +1,14 @@
 /* The shell around the core: the loop, the sockets, the clock. It carries bytes and time in, and effects out.
  *
  * Place:    the loop's thread, the only one there is.
- * Turn:     libuv's callbacks only collect: bytes (input.c), writes that ended (output.c), new connections,
- * signals. After each poll, in one uv_check callback, the turn steps everything at once (turn.c), so batches
- * form by themselves under load and a single message goes straight through when idle. Parts:    shell.c
- * start, signals, stop - turn.c the turn - listener.c, connection.c, input.c, output.c the sockets - native.c
- * the protocol - pool.c buffers. Stopping: SIGTERM or SIGINT: no new connections, the core drains, answers go
- * out, connections are closed; the loop ends when the last is gone. A second signal ends at once.
+ * Turn:     libuv's callbacks only collect: bytes (input.c), writes that ended (output.c), new
+ *           connections, signals. After each poll, in one uv_check callback, the turn steps everything at
+ *           once (turn.c), so batches form by themselves under load and a single message goes straight
+ *           through when idle.
+ * Parts:    shell.c: start, signals, stop; turn.c: the turn; listener.c, connection.c, input.c, output.c:
+ *           the sockets; native.c: the protocol; pool.c: buffers.
+ * Stopping: SIGTERM or SIGINT: no new connections, the core drains, answers go out, connections are
+ *           closed; the loop ends when the last is gone. A second signal ends at once.
  *
  * The struct is open to the files of this folder alone. */
 #pragma once
