@@ -2,11 +2,11 @@
  * bits in which the two differ, the slot is the due time's digit there. What follows:
  *
  *  - All timers of one millisecond lie in one list at any moment, so appending keeps the order in which they
- * were set, and emptying a slot into the level below from its front keeps it again.
+ *    were set, and emptying a slot into the levels below from its front keeps it again.
  *  - Every timer of a level is due before every timer of the levels above, and the slots of a level do not
- * wrap: the lowest bit of the lowest level that has one is the next slot to come due.
+ *    wrap: the lowest bit of the lowest level that has one is the next slot to come due.
  *  - Time may pass up to that slot's beginning without moving a single timer. There the slot is emptied: of
- * level 0 into the list of due timers, of a higher level into the levels below.
+ *    level 0 into the list of due timers, of a higher level into the levels below.
  *
  * So the wheel goes from slot to slot, however long the time between them, and while a round of wheel_take()
  * is under way it stands at the millisecond that is being given out. */

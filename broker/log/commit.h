@@ -1,14 +1,12 @@
-/* A commit as it lies in the log: what one turn of the loop adds. In memory and in a file the bytes are the
- * same.
+/* A commit as it lies in the log: what one turn of the loop adds. The same bytes in memory and in a file.
  *
  *     commit_header | block_header records | block_header records | ... | facts | commit_trailer | zeros
- *     ^ a multiple of 64 bytes                                                                    ^ up to the
- * next one
+ *     ^ a multiple of 64 bytes                                                       up to the next one ^
  *
- * Everything between header and trailer is packed: one more record in a block makes the commit longer by
- * exactly the record. Numbers are little-endian, records are as they travelled (proto/record.h).
+ * Between header and padding all is packed: one more record in a block makes the commit longer by exactly the
+ * record. Numbers are little-endian, records are as they travelled (proto/record.h).
  *
- * Hashes: the header's covers the header before it; previous_hash is the trailer's hash of the commit before,
+ * Hashes: header_hash covers the header before it; previous_hash is the trailer's hash of the commit before,
  * so that commits form a chain; the trailer's is XXH3-64 over everything before it. All are seeded from a
  * secret of the log directory, so that no message body can pass for a commit. They are filled in when a
  * commit is written to a file; in memory mode, where nobody could ever read them, they stay zero, and there

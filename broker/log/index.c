@@ -9,7 +9,7 @@
 enum {
     RING_BLOCKS_MIN = 8,
     RING_BLOCKS_KEPT = 4096, /* a ring is not made smaller than this, however few blocks are in it */
-    SHRINK_AT = 8            /* it is halved when it holds less than one in so many */
+    SHRINK_AT = 8            /* it is halved while it holds less than one in so many */
 };
 
 void index_init(struct index *ix)
@@ -141,8 +141,12 @@ void stream_index_pop(struct stream_index *si)
  * for. When there is no memory for the smaller ring the larger one stays. */
 void index_shrink(struct index *ix, struct stream_index *si)
 {
-    if (si->capacity > RING_BLOCKS_KEPT && si->tail - si->head < si->capacity / SHRINK_AT)
-        (void)resize(ix, si, si->capacity / 2); /* shrinking is a favour */
+    uint64_t capacity = si->capacity;
+
+    while (capacity > RING_BLOCKS_KEPT && si->tail - si->head < capacity / SHRINK_AT)
+        capacity /= 2;
+    if (capacity < si->capacity)
+        (void)resize(ix, si, capacity); /* a favour, not a need */
 }
 
 /* Whether block `number` is the first one that ends above seq. */

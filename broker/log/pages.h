@@ -1,15 +1,15 @@
-/* The memory of the tail: segments of address space, filled from their beginning, held and given back by the
- * page.
+/* The memory of the tail: segments of address space, filled from their beginning, held by the page.
  *
  * States:   a page is cold (the system has its memory) or held. A held page is in use (blocks or pins count
- * on it, or it is the one being written) or warm: dead, but kept for the next commit, since memory that comes
- * from the system costs a fault every 4 KiB. At most PAGES_WARM_MAX are warm, and they go first when memory
- * is short. Segments: commits are placed one behind the other in the current segment. Where a commit would go
- * into a cold page while another segment is dead, it goes there instead, so that a broker with a short
- * backlog walks back and forth over a few warm pages. A log file will not want this: there a segment is
- * filled to its end. When nothing in the current segment lives any more it is filled from its beginning
- * again. Two dead segments are kept as spares, further ones are unmapped. Place:    the loop's thread alone.
- */
+ *           on it, or it is the one being written) or warm: dead, but kept for the next commits, since the
+ *           system takes longer to bring in a page than a commit to fill it. At most PAGES_WARM_MAX are warm,
+ *           and they go first when memory is short.
+ * Segments: commits stand one behind the other in the current segment. Where a commit would go into a cold
+ *           page while another segment is dead, it goes there instead, so that a broker with a short backlog
+ *           walks back and forth over a few warm pages. (A log file will not want this: there a segment is
+ *           filled to its end.) When nothing in the current segment lives any more it is filled from its
+ *           beginning again. Two dead segments are kept as spares, further ones are unmapped.
+ * Place:    the loop's thread alone. */
 #pragma once
 
 #include <stdbool.h>

@@ -2,13 +2,15 @@
  *
  * Place:    the loop's thread alone (with a log file, the log thread will read below the mark it is told).
  * Layout:   a row of segment images. What a turn brings is one commit: header, blocks (each with a header of
- * its own in front of its records), at a multiple of 64 bytes, whole in one segment (commit.h). Address space
- * by the segment; memory is committed and given back by the page of 1 MiB. Index:    per stream, from seq to
- * block: a row of entries in seq order, shared by all queues. Freeing:  a page counts the blocks in it that
- * some queue still needs, and the pins of deliveries under way. At zero it is given back. When nothing in the
- * tail lives, it starts again at the beginning of its segment, so that a broker whose consumers keep up runs
- * in the processor's cache. Limits:   tail_room() tells what may be appended; the caller refuses publishes
- * beyond it. An append within it succeeds unless the system refuses memory. */
+ *           its own in front of its records), at a multiple of 64 bytes, whole in one segment (commit.h).
+ *           Address space by the segment; memory is held and given back by the page of 1 MiB (pages.h).
+ * Index:    per stream, from seq to block: a row of entries in seq order, shared by all queues (index.h).
+ * Freeing:  a page counts the blocks in it that some queue still needs, and the pins of deliveries under way.
+ *           At zero it is given back, or kept warm for the next commits. When nothing in a segment lives, it
+ *           is filled from its beginning again, so that a broker whose consumers keep up runs in the
+ *           processor's cache.
+ * Limits:   tail_room() tells what may be appended; the caller refuses publishes beyond it. An append within
+ *           it succeeds unless the system refuses memory. */
 #pragma once
 
 #include "core/core.h"

@@ -9,18 +9,19 @@ static size_t fail_at;
 static long live_count;
 static bool failed;
 
-/* The names that the linker gives to both ends of a wrapped function. */
+/* The names that the linker gives to both ends of a wrapped function. The build makes off_t 64 bits wide, for
+ * which the C library calls mmap mmap64. */
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);
 void __real_free(void *piece);
-void *__real_mmap(void *address, size_t length, int protection, int flags, int file, off_t offset);
+void *__real_mmap64(void *address, size_t length, int protection, int flags, int file, off_t offset);
 int __real_munmap(void *address, size_t length);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 void __wrap_free(void *piece);
-void *__wrap_mmap(void *address, size_t length, int protection, int flags, int file, off_t offset);
+void *__wrap_mmap64(void *address, size_t length, int protection, int flags, int file, off_t offset);
 int __wrap_munmap(void *address, size_t length);
 
 void failing_malloc_reset(void)
@@ -95,12 +96,12 @@ void __wrap_free(void *piece)
     __real_free(piece);
 }
 
-void *__wrap_mmap(void *address, size_t length, int protection, int flags, int file, off_t offset)
+void *__wrap_mmap64(void *address, size_t length, int protection, int flags, int file, off_t offset)
 {
     void *mapping = MAP_FAILED;
 
     if (!refuses())
-        mapping = __real_mmap(address, length, protection, flags, file, offset);
+        mapping = __real_mmap64(address, length, protection, flags, file, offset);
     live_count += mapping != MAP_FAILED;
     return mapping;
 }

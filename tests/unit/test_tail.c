@@ -670,6 +670,38 @@ TEST(a_stream_that_ends_takes_its_messages_along_and_its_number_is_unknown)
     free(d.buffer);
 }
 
+/* Rings of the index grow, go round, and shrink when a long backlog was drained. */
+TEST(each_of_many_blocks_is_found_until_it_is_trimmed)
+{
+    enum { BLOCKS = 40000 };
+    struct tail *t = new_tail(64, 16);
+    struct random r = {1};
+    struct block block;
+    struct draft d;
+
+    draft_init(&d);
+    for (uint64_t seq = 1; seq <= BLOCKS; seq++) {
+        assert_int_equal(append_plain(t, &d, 1, seq * 10, 1, 8), 0);
+        if (seq % 4 == 0)
+            tail_trim(t, 1, seq / 4 * 10 + 1);
+    }
+    for (uint64_t floor = BLOCKS / 4 + 1; floor <= BLOCKS; floor += 1 + (BLOCKS - floor) / 16) {
+        tail_trim(t, 1, floor * 10);
+        assert_int_equal(figures_of(t).live_blocks, BLOCKS - floor + 1);
+        for (int probe = 0; probe < 200; probe++) {
+            uint64_t seq = floor * 10 + random_below(&r, (BLOCKS - floor) * 10 + 1);
+            assert_true(tail_block(t, 1, seq, &block));
+            assert_int_equal(block.first_seq,
+                             (seq + 9) / 10 * 10); /* the one that holds it or is next above */
+            assert_int_equal(block.bytes_before, (block.first_seq / 10 - 1) * 14);
+        }
+        assert_true(tail_block(t, 1, 0, &block));
+        assert_int_equal(block.first_seq, floor * 10);
+    }
+    tail_free(t);
+    free(d.buffer);
+}
+
 /* ---- the limit ---- */
 
 /* Appends all that fits, in commits of whatever room there is up to a size, until there is none for one more
@@ -744,6 +776,7 @@ int main(void)
         cmocka_unit_test(a_straggler_costs_its_page_only),
         cmocka_unit_test(a_pin_keeps_bytes_whose_block_is_gone),
         cmocka_unit_test(a_stream_that_ends_takes_its_messages_along_and_its_number_is_unknown),
+        cmocka_unit_test(each_of_many_blocks_is_found_until_it_is_trimmed),
         cmocka_unit_test(what_tail_room_allows_stays_within_the_limit),
         cmocka_unit_test(a_commit_of_many_streams_stays_within_the_limit),
     };
