@@ -101,6 +101,7 @@ static const struct option bench_options[] = {
     {'d', "duration", OPTION_DURATION, OPTION(duration_ms), 0, "3s", "for so long"},
     {'s', "size", OPTION_BYTES, OPTION(size_bytes), 0, "128", "bytes of a message"},
     {'b', "batch", OPTION_COUNT, OPTION(batch), 0, "256", "messages in a frame"},
+    {0, "subscribers", OPTION_COUNT, OPTION(subscribers), 0, "16", "with fanout: so many"},
     OPTION_END,
 };
 
@@ -153,8 +154,11 @@ const struct command commands[] = {
     {"top", "[PREFIX]", "a live table of the queues", NULL, top_options, 0, 1, cmd_top},
     {"ping", "", "ask the broker for a sign of life", "Exit code 5: there is none.", ping_options, 0, 0,
      cmd_ping},
-    {"bench", "", "how fast messages go through a queue here",
-     "One producer, one consumer, a queue of its own that is deleted again.", bench_options, 0, 0, cmd_bench},
+    {"bench", "[pipe|fanout]", "how fast this broker is from here",
+     "pipe: one client sends to a queue, receives and deletes, and tells the latency under that load.\n"
+     "fanout: a load generator publishes to a topic whose queues push to many subscribers.\n"
+     "Both make what they need under a name of their own, and delete it again.",
+     bench_options, 0, 1, cmd_bench},
     {"version", "", "which fanq this is", NULL, NULL, 0, 0, cmd_version},
     {"help", "[COMMAND]", "what a command does", NULL, NULL, 0, 2, cmd_help},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},

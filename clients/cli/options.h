@@ -41,6 +41,7 @@ struct options {
     struct option_list attributes;
     uint64_t count;
     uint64_t batch;
+    uint64_t subscribers;
     uint64_t size_bytes;
     int settle;      /* enum settle */
     int64_t wait_ms; /* -1: not given, as those below */
