@@ -1,24 +1,28 @@
 /* libfanq: the C client of fanq.
  *
  * One non-blocking core, three faces:
- *   - your own loop:  fanq_fd(), fanq_events(), fanq_timeout_ms(), fanq_process(); no threads, no signals, no
- * globals
+ *   - your own loop:  fanq_fd(), fanq_events(), fanq_timeout_ms(), fanq_process(); no threads, no globals
  *   - libuv:          fanq-uv.h (library fanq-uv)
  *   - blocking calls: every request has a twin ending in _sync, with a timeout in milliseconds, always
  *
- * Threads:   a struct fanq, its consumers, batches and messages belong to one thread. Only fanq_wakeup() and
- * fanq_post() may be called from others. Requests:  a request function returns 0 or a negative FANQ_ERR_...
- * If it fails, nothing was begun and no callback comes. Else the callback comes exactly once, from
- * fanq_process(), fanq_close() or fanq_free(), never from the request function itself. Its error code is 0,
- * what the broker answered, or FANQ_ERR_TIMEOUT   no answer in time; whether the request was applied is open
- *              FANQ_ERR_CLOSED    it was not sent, because the client was closed
- *              FANQ_ERR_NOT_CONNECTED   it was not sent, and the client may not reconnect (options.reconnect)
- *              FANQ_ERR_UNKNOWN   it was sent and the connection ended before the answer; it may have been
- * applied A NULL callback is allowed: the outcome is then not told. Callbacks: may call anything,
- * fanq_close() and fanq_free() included, but no _sync function (FANQ_ERR_INVALID). Memory:    arguments are
- * borrowed for the call and copied where needed. What a callback gets is lent until it returns; batches and
- * messages can be kept with _ref(). Strings without a length are NUL-terminated. Leases:    the visibility
- * timeout of a message runs on while you do not call the library: extend what takes longer.
+ * Threads:   a struct fanq, its consumers, batches and messages belong to one thread. Only fanq_wakeup()
+ *            and fanq_post() may be called from others.
+ * Requests:  a request function returns 0 or a negative FANQ_ERR_... If it fails, nothing was begun and no
+ *            callback comes. Else the callback comes exactly once, from fanq_process() or fanq_free(),
+ *            never from the request function itself. A NULL callback is allowed where the outcome is all
+ *            it would tell. Its error code is 0, what the broker answered, or
+ *              FANQ_ERR_TIMEOUT        no answer in time; whether the request was applied is open
+ *              FANQ_ERR_CLOSED         it was not sent: the client was closed
+ *              FANQ_ERR_NOT_CONNECTED  it was not sent: no connection, and options.reconnect is off
+ *              FANQ_ERR_UNKNOWN        it was sent, and the connection ended before the answer; it may
+ *                                      have been applied
+ * Callbacks: may call anything, fanq_close() and fanq_free() included, but no _sync function
+ *            (FANQ_ERR_INVALID).
+ * Memory:    arguments are borrowed for the call and copied where needed. What a callback gets is lent until
+ *            it returns; batches and messages can be kept with _ref(). Strings without a length are
+ *            NUL-terminated.
+ * Leases:    the visibility timeout of a message runs on while you do not call the library: extend what
+ *            takes longer.
  *
  * C99; C++ may include it. */
 #ifndef FANQ_H
@@ -59,8 +63,8 @@ struct fanq_error {
 
 /* ---- life ---- */
 
-/* Memory by your own means: bytes 0 frees memory (and gives NULL), memory NULL allocates; else as realloc().
- */
+/* Memory by your own means: bytes 0 frees memory (and gives NULL), memory NULL allocates; else as
+ * realloc(). */
 typedef void *(*fanq_allocate_fn)(void *user, void *memory, size_t bytes);
 
 /* Start from FANQ_OPTIONS_INIT and change what you need; fields are only ever added at the end. */
@@ -111,16 +115,16 @@ typedef void (*fanq_state_cb)(struct fanq *client, enum fanq_client_state state,
 FANQ_EXPORT void fanq_on_state(struct fanq *client, fanq_state_cb cb, void *user);
 FANQ_EXPORT enum fanq_client_state fanq_state(const struct fanq *client);
 
-/* Drives the client until it is ready. FANQ_ERR_NOT_CONNECTED, with the last cause in the text: not in time.
- */
+/* Drives the client until it is ready. FANQ_ERR_NOT_CONNECTED, with the last cause in the text: not in
+ * time. */
 FANQ_EXPORT int fanq_wait_ready(struct fanq *client, int timeout_ms, struct fanq_error *ret_error);
 
 typedef void (*fanq_done_cb)(struct fanq *client, const struct fanq_error *error, void *user);
 
 /* Takes no new requests; stops the consumers, sends what is waiting and lets it be answered for at most
  * drain_ms, then says goodbye. Receives end at once. The callback comes when all is over: code 0, or
- * FANQ_ERR_TIMEOUT when something was cut off (its own callback told so). The client still wants fanq_free().
- */
+ * FANQ_ERR_TIMEOUT when something was cut off (its own callback told so). The client still wants
+ * fanq_free(). */
 FANQ_EXPORT int fanq_close(struct fanq *client, int drain_ms, fanq_done_cb cb, void *user);
 FANQ_EXPORT int fanq_close_sync(struct fanq *client, int drain_ms, struct fanq_error *ret_error);
 
@@ -128,6 +132,10 @@ FANQ_EXPORT int fanq_close_sync(struct fanq *client, int drain_ms, struct fanq_e
  * UNKNOWN) before it returns, or, when called inside a callback, right behind that callback. Batches you hold
  * stay readable, acks of them fail with FANQ_ERR_CLOSED. Accepts NULL. */
 FANQ_EXPORT void fanq_free(struct fanq *client);
+
+/* Calls back once when the client is about to be freed, before its descriptor closes: for adapters to event
+ * loops. */
+FANQ_EXPORT void fanq_on_free(struct fanq *client, void (*cb)(void *user), void *user);
 
 /* What the broker said of itself; zeroes before the first READY. Lent until the next connection. */
 struct fanq_broker_info {
@@ -166,13 +174,13 @@ FANQ_EXPORT int fanq_process(struct fanq *client);
  * (FANQ_ERR_CLOSED), or when fanq_wakeup() is called. */
 FANQ_EXPORT int fanq_run(struct fanq *client, int timeout_ms);
 
-/* Makes the descriptor readable, so that the owner comes round. From any thread, and from a signal handler.
- */
+/* Makes the descriptor readable, so that the owner comes round. From any thread, and from a signal
+ * handler. */
 FANQ_EXPORT int fanq_wakeup(struct fanq *client);
 
-/* Runs fn in the owner's thread, in its next fanq_process(). From any thread, not from a signal handler. What
- * is still posted at fanq_free() is run then. FANQ_ERR_NOMEM. The caller sees to it that the client is alive.
- */
+/* Runs fn in the owner's thread, in its next fanq_process(). From any thread, not from a signal handler.
+ * What is still posted at fanq_free() is run then. FANQ_ERR_NOMEM. The caller sees to it that the client
+ * is alive. */
 typedef void (*fanq_post_fn)(struct fanq *client, void *user);
 FANQ_EXPORT int fanq_post(struct fanq *client, fanq_post_fn fn, void *user);
 
@@ -402,8 +410,8 @@ FANQ_EXPORT int fanq_send_batch(struct fanq *client, const char *queue, const st
 FANQ_EXPORT int fanq_publish_batch(struct fanq *client, const char *topic,
                                    const struct fanq_content *contents, size_t count, fanq_batch_sent_cb cb,
                                    void *user);
-/* ret_count, which may be NULL: how many were taken; when that is not all, the error is the first refusal's.
- */
+/* ret_count, which may be NULL: how many were taken; when that is not all, the error is the first
+ * refusal's. */
 FANQ_EXPORT int fanq_send_batch_sync(struct fanq *client, const char *queue,
                                      const struct fanq_content *contents, size_t count, int timeout_ms,
                                      size_t *ret_count, struct fanq_error *ret_error);
@@ -452,9 +460,9 @@ enum fanq_consume_mode {
 struct fanq_consume_options {
     size_t size;
     enum fanq_consume_mode mode;
-    bool topic;        /* the target is a topic: an ephemeral subscription from now until the consumer ends */
-    uint64_t messages; /* the window: so many may be in your hands or under way */
-    uint64_t bytes;    /* the same in bytes; one delivery may exceed it by one message */
+    bool topic;            /* the target is a topic, subscribed to until the consumer ends; mode AUTO only */
+    uint64_t messages;     /* the window: so many may be in your hands or under way */
+    uint64_t bytes;        /* the same in bytes; one delivery may exceed it by one message */
     int64_t visibility_ms; /* FANQ_OWN: as the queue says */
     bool manual_credit; /* the window is not refilled as messages are acknowledged or released: you do it */
 };
@@ -516,8 +524,8 @@ FANQ_EXPORT int fanq_peek_sync(struct fanq *client, const char *queue,
 FANQ_EXPORT struct fanq_batch *fanq_batch_ref(struct fanq_batch *batch);
 FANQ_EXPORT void fanq_batch_unref(struct fanq_batch *batch); /* accepts NULL */
 FANQ_EXPORT size_t fanq_batch_count(const struct fanq_batch *batch);
-/* The index-th; NULL beyond the last, or (FANQ_ERR_NOMEM) when there is no memory for the index of the batch.
- */
+/* The index-th; NULL beyond the last, or (FANQ_ERR_NOMEM) when there is no memory for the index of the
+ * batch. */
 FANQ_EXPORT struct fanq_message *fanq_batch_message(struct fanq_batch *batch, size_t index);
 /* How many messages an ephemeral subscription lost before this batch, because they were not taken in time. */
 FANQ_EXPORT uint64_t fanq_batch_dropped(const struct fanq_batch *batch);
