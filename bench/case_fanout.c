@@ -86,8 +86,7 @@ static void fanout_close(struct fanout *f)
     ceiling_stop(&f->ceiling);
 }
 
-/* ---- rounds
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- rounds ---- */
 
 static int run_relay(struct fanout *f, uint32_t measured_ms, struct generator_figures *ret_figures)
 {
@@ -179,8 +178,7 @@ static int fanout_rounds(struct fanout *f)
     return 0;
 }
 
-/* ---- the row
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the row ---- */
 
 static void fanout_report(struct fanout *f)
 {
@@ -224,8 +222,7 @@ static int fanout_cell(const struct case_options *options, struct bench_error *e
     return err;
 }
 
-/* ---- the cells
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the cells ---- */
 
 static const size_t sizes[] = {16, 128, 1024, 16384};
 static const uint32_t subscriber_counts[] = {1, 4, 16, 64};

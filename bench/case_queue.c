@@ -37,8 +37,7 @@ struct queue_round {
     struct receiver receiver;
 };
 
-/* ---- one round
- * -------------------------------------------------------------------------------------------------- */
+/* ---- one round ---- */
 
 static void pause_ms(uint32_t ms)
 {
@@ -170,8 +169,7 @@ static int queue_round(const struct queue_case *q, bool auto_delete, double *ret
     return err == 0 ? check_empty(q) : err;
 }
 
-/* ---- all rounds
- * ------------------------------------------------------------------------------------------------- */
+/* ---- all rounds ---- */
 
 static int queue_rounds(struct queue_case *q)
 {

@@ -56,8 +56,7 @@ struct single {
     uint8_t shared[INBOX_SHARED_BYTES];
 };
 
-/* ---- asking
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- asking ---- */
 
 static int single_ask(struct single_connection *connection, struct fanq_request *request)
 {
@@ -131,8 +130,7 @@ static int ask_delete(struct single_connection *connection, uint64_t queue_id, u
     return single_ask(connection, &request);
 }
 
-/* ---- answers
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 /* One message, whole, that nobody had before. */
 static int message_check(struct single *single, const struct fanq_slice *slice)
@@ -197,8 +195,7 @@ static int single_frame(void *context, struct fanq_bytes payload)
                                                 : take_ok(connection, payload);
 }
 
-/* ---- rounds
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- rounds ---- */
 
 static int single_turn(struct single *single)
 {
@@ -253,8 +250,7 @@ static int single_round(struct single *single, double *ret_per_s)
     return err;
 }
 
-/* ---- setting up
- * ------------------------------------------------------------------------------------------------- */
+/* ---- setting up ---- */
 
 static int single_connect(struct single *single)
 {

@@ -42,8 +42,7 @@ static void pause_us(long us)
     nanosleep(&step, NULL);
 }
 
-/* ---- the broker
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the broker ---- */
 
 static int prepare_send(struct wake *wake)
 {
@@ -140,8 +139,7 @@ static int broker_sample(struct wake *wake, uint64_t *ret_ns)
     return err == 0 ? check_sample(wake) : err;
 }
 
-/* ---- the echo
- * --------------------------------------------------------------------------------------------------- */
+/* ---- the echo ---- */
 
 static int echo_sample(struct wake *wake, uint64_t *ret_ns)
 {
@@ -178,8 +176,7 @@ static void echo_close(struct wake *wake)
     ceiling_stop(&wake->echo);
 }
 
-/* ---- rounds
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- rounds ---- */
 
 typedef int sample_function(struct wake *wake, uint64_t *ret_ns);
 

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "broker/net/output.h" /* only for the size of its socket buffers */
 #include "link.h"
 #include "proto/fanq_error.h"
 
@@ -19,8 +20,18 @@ struct ceiling_child {
     const atomic_uint *write_bytes;
 };
 
-/* ---- the relay
- * -------------------------------------------------------------------------------------------------- */
+/* Takes a connection as the broker does, with the same options. -1: it failed. */
+static int ceiling_accept(const struct ceiling_child *child)
+{
+    int bytes = OUTPUT_SNDBUF_BYTES;
+    int fd = link_accept(child->listener);
+
+    if (fd >= 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes); /* there, too, it may fail */
+    return fd;
+}
+
+/* ---- the relay ---- */
 
 /* Takes the subscribers' connections and gives the publisher's; -1 when one fails. */
 static int relay_accept(const struct ceiling_child *child, int *subscribers)
@@ -28,7 +39,7 @@ static int relay_accept(const struct ceiling_child *child, int *subscribers)
     uint32_t count = 0;
 
     for (;;) {
-        int fd = link_accept(child->listener);
+        int fd = ceiling_accept(child);
         char role = 0;
 
         if (fd < 0 || link_read(fd, &role, 1) != 0)
@@ -63,14 +74,13 @@ static void relay_run(void *context)
     free(subscribers);
 }
 
-/* ---- the echo
- * --------------------------------------------------------------------------------------------------- */
+/* ---- the echo ---- */
 
 /* Waits in epoll, as a broker does that has many connections. */
 static void echo_run(void *context)
 {
     const struct ceiling_child *child = context;
-    int from = link_accept(child->listener), to = link_accept(child->listener);
+    int from = ceiling_accept(child), to = ceiling_accept(child);
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN};
     uint8_t buffer[4096];
@@ -85,8 +95,7 @@ static void echo_run(void *context)
     }
 }
 
-/* ---- starting and ending
- * ---------------------------------------------------------------------------------------- */
+/* ---- starting and ending ---- */
 
 static int ceiling_start(struct ceiling *ceiling, void (*run)(void *), uint32_t subscriber_count,
                          struct bench_error *error)
@@ -96,7 +105,7 @@ static int ceiling_start(struct ceiling *ceiling, void (*run)(void *), uint32_t 
     void *page = mmap(NULL, sizeof(atomic_uint), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int err;
 
-    *ceiling = (struct ceiling){.write_bytes = NULL};
+    *ceiling = (struct ceiling){.process.log_fd = -1};
     if (page == MAP_FAILED)
         return bench_fail(error, FANQ_ERR_NOMEM, "out of memory");
     ceiling->write_bytes = page;

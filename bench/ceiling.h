@@ -1,7 +1,7 @@
 /* What the machine can do at best: processes that move bytes and do nothing else.
  *
  * The relay reads one publisher's socket and writes what it read to every subscriber's; the echo answers one
- * socket's bytes on another. Both have one thread and the socket options of link.h, and hold nobody's
+ * socket's bytes on another. Both have one thread and the broker's socket options, and hold nobody's
  * messages, look into none and keep no order but that of the bytes. A broker measured beside them, over the
  * same machine in the same second, is a fraction of them. */
 #pragma once
@@ -30,4 +30,4 @@ void ceiling_set_write_bytes(struct ceiling *ceiling, uint32_t bytes);
 /* Starts an echo for two connections: what comes on the first goes out on the second. */
 int ceiling_start_echo(struct ceiling *ceiling, struct bench_error *error);
 
-void ceiling_stop(struct ceiling *ceiling); /* accepts one that was never started */
+void ceiling_stop(struct ceiling *ceiling); /* accepts one whose start failed */

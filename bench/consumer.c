@@ -21,8 +21,7 @@ struct consumer_at {
     struct subscriber *subscriber;
 };
 
-/* ---- checking
- * --------------------------------------------------------------------------------------------------- */
+/* ---- checking ---- */
 
 /* Counts how many messages at `body` follow `stamp` without a gap and whole. Inlined with a constant size
  * where it is one of the usual ones, which spares half of the hash's time. */
@@ -109,8 +108,7 @@ static int slice_check(struct consumer *consumer, struct subscriber *subscriber,
     return 0;
 }
 
-/* ---- frames
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- frames ---- */
 
 static int other_frame(struct consumer *consumer, struct fanq_bytes payload)
 {
@@ -189,8 +187,7 @@ static int subscriber_read(struct consumer *consumer, struct subscriber *subscri
     return subscriber_credit(consumer, subscriber);
 }
 
-/* ---- the thread
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the thread ---- */
 
 /* Tells how far all its subscribers are. */
 static uint64_t consumer_report(struct consumer *consumer)

@@ -29,8 +29,7 @@ struct generator {
     struct histogram *latencies; /* one a consumer, then one for their sum */
 };
 
-/* ---- setting up
- * ------------------------------------------------------------------------------------------------- */
+/* ---- setting up ---- */
 
 static void queue_name(const struct generator *g, uint32_t index, char ret_name[NAME_BYTES])
 {
@@ -254,8 +253,7 @@ int generator_new(const struct generator_options *options, struct bench_error *e
     return err;
 }
 
-/* ---- taking down
- * ------------------------------------------------------------------------------------------------ */
+/* ---- taking down ---- */
 
 /* Failures are left alone: either the measurement has failed already, or its figures are good all the same.
  */
@@ -300,8 +298,7 @@ void generator_free(struct generator *g)
     free(g);
 }
 
-/* ---- rounds
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- rounds ---- */
 
 /* All figures at one time. */
 struct sample {
@@ -472,8 +469,7 @@ const struct histogram *generator_latency(struct generator *g)
     return sum;
 }
 
-/* ---- one call for the command line
- * ------------------------------------------------------------------------------ */
+/* ---- one call for the command line ---- */
 
 static void fanout_result(struct generator *g, const struct generator_figures *figures,
                           struct bench_fanout_result *ret_result)

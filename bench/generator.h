@@ -76,8 +76,7 @@ int generator_purge(struct generator *generator);
 /* Latency of all rounds so far; NULL when it is not measured. Borrowed. */
 const struct histogram *generator_latency(struct generator *generator);
 
-/* ---- one call for the command line
- * ------------------------------------------------------------------------------ */
+/* ---- one call for the command line ---- */
 
 struct bench_fanout_result {
     double published_per_s;

@@ -23,7 +23,6 @@ uint64_t clock_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Buffer sizes stay the system's, as in the broker: the kernel tunes them to the flow. */
 static void tcp_options(int fd)
 {
     int on = 1;

@@ -5,9 +5,11 @@
 #include <libgen.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -56,15 +58,15 @@ int process_fork(struct process *process, void (*function)(void *context), void 
     return process_adopt(process, pid, error);
 }
 
-/* ---- the broker
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the broker ---- */
 
 struct broker_start {
     const char *fanqd;
     const char *port_file;
+    int log_fd;
 };
 
-/* What the broker prints on stdout is not ours to print; its complaints are worth seeing. */
+/* Neither what the broker prints on stdout nor its banner is ours to print. */
 static void exec_broker(void *context)
 {
     const struct broker_start *start = context;
@@ -74,6 +76,8 @@ static void exec_broker(void *context)
         (void)dup2(null, STDIN_FILENO);
         (void)dup2(null, STDOUT_FILENO);
     }
+    if (start->log_fd >= 0)
+        (void)dup2(start->log_fd, STDERR_FILENO);
     execl(start->fanqd, start->fanqd, "--memory", "--port", "0", "--port-file", start->port_file,
           (char *)NULL);
     fprintf(stderr, "fanq-bench: cannot run %s: %s\n", start->fanqd, strerror(errno));
@@ -95,16 +99,40 @@ static unsigned read_port(const char *path)
     return port;
 }
 
+/* Shows what the broker said. */
+static void show_log(int log_fd)
+{
+    char text[4096];
+    ssize_t got;
+    off_t at = 0;
+
+    while ((got = pread(log_fd, text, sizeof text, at)) > 0) {
+        (void)!write(STDERR_FILENO, text, (size_t)got);
+        at += got;
+    }
+}
+
+/* Collects it if it has ended. */
+static bool process_ended(struct process *process)
+{
+    int status;
+
+    if (waitpid(process->pid, &status, WNOHANG) == 0)
+        return false;
+    process->pid = 0;
+    if (process->log_fd >= 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
+        show_log(process->log_fd);
+    return true;
+}
+
 static int await_port(struct process *process, const char *path, struct bench_error *error)
 {
     uint64_t until_ns = clock_ns() + (uint64_t)START_MS_MAX * 1000000;
     unsigned port;
 
     while ((port = read_port(path)) == 0) {
-        if (waitpid(process->pid, NULL, WNOHANG) == process->pid) {
-            process->pid = 0;
+        if (process_ended(process))
             return bench_fail(error, FANQ_ERR_IO, "the broker ended before it took connections");
-        }
         if (clock_ns() > until_ns)
             return bench_fail(error, FANQ_ERR_TIMEOUT, "the broker did not start within %d s",
                               START_MS_MAX / 1000);
@@ -120,12 +148,13 @@ int process_start_broker(struct process *process, const char *fanqd, struct benc
     char directory[PATH_MAX], port_file[PATH_MAX + 8];
     int err;
 
-    *process = (struct process){0};
+    *process = (struct process){.log_fd = memfd_create("fanqd", MFD_CLOEXEC)};
     (void)snprintf(directory, sizeof directory, "%s/fanq-bench-XXXXXX", base);
     if (mkdtemp(directory) == NULL)
         return bench_fail(error, FANQ_ERR_IO, "cannot make a directory in %s: %s", base, strerror(errno));
     (void)snprintf(port_file, sizeof port_file, "%s/port", directory);
-    err = process_fork(process, exec_broker, &(struct broker_start){fanqd, port_file}, error);
+    err =
+        process_fork(process, exec_broker, &(struct broker_start){fanqd, port_file, process->log_fd}, error);
     if (err == 0)
         err = await_port(process, port_file, error);
     (void)unlink(port_file); /* not there after a failure */
@@ -155,20 +184,20 @@ const char *process_find_broker(void)
     return NULL;
 }
 
-/* ---- ending
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- ending ---- */
 
 void process_stop(struct process *process)
 {
     uint64_t until_ns = clock_ns() + (uint64_t)STOP_MS_MAX * 1000000;
 
-    if (process->pid == 0)
-        return;
-    (void)kill(process->pid, SIGTERM); /* fails if it has ended: waitpid() tells */
-    while (waitpid(process->pid, NULL, WNOHANG) == 0) {
+    if (process->pid != 0)
+        (void)kill(process->pid, SIGTERM); /* fails if it has ended: waitpid() tells */
+    while (process->pid != 0 && !process_ended(process)) {
         if (clock_ns() > until_ns)
             (void)kill(process->pid, SIGKILL);
         pause_ms(1);
     }
-    process->pid = 0;
+    if (process->log_fd >= 0)
+        close(process->log_fd);
+    process->log_fd = -1;
 }

@@ -21,8 +21,7 @@ static uint64_t unanswered(const struct publisher_connection *connection)
     return connection->sent - connection->answered;
 }
 
-/* ---- answers
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 static int publisher_frame(void *context, struct fanq_bytes payload)
 {
@@ -66,8 +65,7 @@ static int connection_read(struct publisher *publisher, struct publisher_connect
                                  fanq_strerror(err));
 }
 
-/* ---- sending
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- sending ---- */
 
 /* How many messages may be sent now by the window. */
 static uint64_t window_left(const struct publisher *publisher)
@@ -170,8 +168,7 @@ static int connection_turn(struct publisher *publisher, struct publisher_connect
     return connection->out_bytes > 0 ? connection_write(publisher, connection, ret_moved) : 0;
 }
 
-/* ---- waiting
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- waiting ---- */
 
 /* Asks the consumers to wake it when a full train fits into the window again. */
 static void wake_set(struct publisher *publisher)
@@ -236,8 +233,7 @@ static int publisher_sleep(struct publisher *publisher)
     return err;
 }
 
-/* ---- the thread
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the thread ---- */
 
 static bool publisher_done(const struct publisher *publisher)
 {

@@ -24,8 +24,7 @@ void receiver_close(struct receiver *receiver)
     inbox_close(&receiver->inbox);
 }
 
-/* ---- asking
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- asking ---- */
 
 static void write_receive(struct receiver *receiver, struct fanq_writer *w)
 {
@@ -54,8 +53,7 @@ static int receiver_write(struct receiver *receiver, const struct fanq_writer *w
     return 0;
 }
 
-/* ---- taking
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- taking ---- */
 
 static int slice_take(struct receiver *receiver, const struct fanq_slice *slice)
 {
@@ -146,8 +144,7 @@ static int receiver_frame(void *context, struct fanq_bytes payload)
     return receiver_write(receiver, &w);
 }
 
-/* ---- the thread
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the thread ---- */
 
 static bool receiver_done(const struct receiver *receiver)
 {

@@ -15,8 +15,7 @@ void report_set_json(bool json)
     report_json = json;
 }
 
-/* ---- JSON
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- JSON ---- */
 
 static void json_figure(const struct figure *figure)
 {
@@ -44,8 +43,7 @@ static void json_row(const struct figure *figures, size_t count)
     puts("}");
 }
 
-/* ---- the table
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the table ---- */
 
 static void format_rate(double value, char text[CELL_BYTES])
 {
@@ -121,8 +119,7 @@ static void table_row(const struct figure *figures, size_t count)
     putchar('\n');
 }
 
-/* -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- for both ---- */
 
 void report_row(const struct figure *figures, size_t count)
 {
