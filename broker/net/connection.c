@@ -166,17 +166,18 @@ void connection_finish(struct connection *c)
     connection_news(c);
 }
 
-void connection_sent(struct connection *c)
+void connection_proceed(struct connection *c)
 {
     uv_os_fd_t fd;
 
-    if (c->state != CONNECTION_FINISHING || output_full(&c->output))
-        return;
-    if (c->ended || uv_fileno(&c->handle, &fd) != 0 || shutdown(fd, SHUT_WR) != 0) {
-        connection_lose(c, NULL);
-        return;
+    if (c->state == CONNECTION_FINISHING && !output_full(&c->output)) {
+        if (uv_fileno(&c->handle, &fd) == 0 && shutdown(fd, SHUT_WR) == 0)
+            move(c, CONNECTION_LINGERING);
+        else
+            connection_lose(c, NULL); /* the peer was faster */
     }
-    move(c, CONNECTION_LINGERING);
+    if (c->state == CONNECTION_LINGERING && c->ended)
+        connection_lose(c, NULL);
 }
 
 void connection_lose(struct connection *c, const char *reason)

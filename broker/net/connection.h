@@ -62,8 +62,8 @@ void connection_open(struct connection *c); /* GREETING to OPEN */
  * still sent. */
 void connection_finish(struct connection *c);
 
-/* FINISHING: goes on to LINGERING or CLOSED when everything was sent. Else does nothing. */
-void connection_sent(struct connection *c);
+/* Makes the moves that wait for nothing any more: all was sent, or the peer ended too. */
+void connection_proceed(struct connection *c);
 
 /* Any state to CLOSED: broken, or not worth more. The reason is for the log. */
 void connection_lose(struct connection *c, const char *reason);

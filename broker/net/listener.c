@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -214,19 +215,23 @@ int listener_open_tcp(struct shell *s, struct listener *l, const struct config_l
 /* ---- Unix socket
  * ------------------------------------------------------------------------------------------------- */
 
-/* Whether somebody answers at path. */
-static bool answers(const char *path)
+/* Whether path is a socket that a process left behind when it ended. Anything else is not ours to remove. */
+static bool left_behind(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool connected;
+    struct stat status;
+    bool refused;
+    int fd;
 
+    if (lstat(path, &status) != 0 || !S_ISSOCK(status.st_mode))
+        return false;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
     memcpy(address.sun_path, path, strlen(path));
-    connected = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+    refused = connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 && errno == ECONNREFUSED;
     close(fd);
-    return connected;
+    return refused;
 }
 
 int listener_open_unix(struct shell *s, struct listener *l, const char *path, char *error, size_t size)
@@ -245,8 +250,8 @@ int listener_open_unix(struct shell *s, struct listener *l, const char *path, ch
     }
     start_listener(s, l);
     err = uv_pipe_bind(&l->pipe, path);
-    if (err == UV_EADDRINUSE && !answers(path) && errno == ECONNREFUSED && unlink(path) == 0)
-        err = uv_pipe_bind(&l->pipe, path); /* it was left behind by a process that is gone */
+    if (err == UV_EADDRINUSE && left_behind(path) && unlink(path) == 0)
+        err = uv_pipe_bind(&l->pipe, path);
     if (err == 0)
         err = uv_listen(&l->stream, BACKLOG, on_connection);
     if (err != 0) {

@@ -19,9 +19,12 @@ struct refused {
     struct fanq_refusal refusals[FANQ_REFUSALS_MAX];
 };
 
+/* Header included, so that what is kept of an unfinished one fits in a buffer of that size. */
+enum { HELLO_PAYLOAD_BYTES_MAX = FANQ_HELLO_BYTES_MAX - FANQ_FRAME_HEADER_BYTES };
+
 size_t native_greeting_bytes_max(void)
 {
-    return FANQ_FRAME_HEADER_BYTES + FANQ_HELLO_BYTES_MAX;
+    return FANQ_HELLO_BYTES_MAX;
 }
 
 /* ---- answers of the shell's own
@@ -234,7 +237,7 @@ bool native_parse(struct shell *s, struct connection *c)
     struct input *in = &c->input;
 
     while (c->state < CONNECTION_FINISHING) {
-        size_t limit = c->state == CONNECTION_GREETING ? FANQ_HELLO_BYTES_MAX : s->config->frame_bytes_max;
+        size_t limit = c->state == CONNECTION_GREETING ? HELLO_PAYLOAD_BYTES_MAX : s->config->frame_bytes_max;
         struct fanq_bytes payload;
         int found =
             fanq_frame_next(in->data + in->parsed, in->length - in->parsed, limit, &payload, &in->need);

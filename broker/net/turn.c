@@ -180,7 +180,7 @@ static void write_connection(struct shell *s, struct connection *c)
         i = s->next_effect[i];
     }
     output_end(s);
-    connection_sent(c);
+    connection_proceed(c);
 }
 
 static void write_connections(struct shell *s)
@@ -215,7 +215,7 @@ static void settle_news(struct shell *s)
     for (at = s->news.next; at != &s->news; at = next) {
         struct connection *c = container_of(at, struct connection, news);
         next = at->next;
-        connection_sent(c);
+        connection_proceed(c);
         if (c->state == CONNECTION_CLOSED && !c->core_knows)
             connection_bury(c);
         else if (c->state >= CONNECTION_FINISHING && !c->core_knows)
@@ -237,7 +237,7 @@ static void drain(struct shell *s)
             continue;
         if (c->state < CONNECTION_FINISHING)
             connection_finish(c);
-        connection_sent(c);
+        connection_proceed(c);
         if (s->now_ms >= s->drain_deadline_ms)
             connection_lose(c, "the broker stops");
     }
