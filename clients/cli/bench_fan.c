@@ -11,7 +11,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { SIZE_DEFAULT = 128, BATCH_DEFAULT = 256, SUBSCRIBERS_DEFAULT = 16, MEASURED_MS_DEFAULT = 3000 };
+enum {
+    SIZE_DEFAULT = 128,
+    BATCH_DEFAULT = 256,
+    SUBSCRIBERS_DEFAULT = 16,
+    MEASURED_MS_DEFAULT = 3000,
+    SUBSCRIBERS_MAX = 1000,
+    BATCH_MAX = 4096
+};
 
 static void put_json(const struct generator_options *options, const struct bench_fanout_result *result)
 {
@@ -74,6 +81,10 @@ int bench_fan(struct cli *cli)
     };
     int code;
 
+    if (given->subscribers > SUBSCRIBERS_MAX || given->batch > BATCH_MAX) {
+        free(result);
+        return cli_fail(EXIT_USAGE, "at most %d subscribers and batches of %d", SUBSCRIBERS_MAX, BATCH_MAX);
+    }
     if (result == NULL)
         return cli_fail(EXIT_FAILED, "out of memory");
     snprintf(name, sizeof(name), "fanq-bench-%ld", (long)getpid());

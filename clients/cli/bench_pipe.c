@@ -212,19 +212,23 @@ static int make_contents(struct bench *bench)
 static int run(struct bench *bench)
 {
     struct cli *cli = bench->cli;
-    struct fanq_error error;
+    struct fanq_error error, load_error;
 
     if (fanq_queue_create_sync(cli->client, bench->queue, NULL, cli_timeout_ms(cli), &error) != 0)
         return cli_report(cli, &error, NULL, "cannot make queue %s", bench->queue);
     cli_catch_signals(cli);
     bench->start_ms = cli_now_ms();
+    bench->send_until_ms =
+        bench->start_ms +
+        (uint64_t)(cli->options.duration_ms >= 0 ? cli->options.duration_ms : DURATION_MS_DEFAULT);
     bench->progress.start_ms = bench->start_ms;
     (void)load(bench);
-    if (bench->error.code == 0 && cli_signal() == 0)
+    load_error = bench->error; /* deleting the queue ends the consumer with another */
+    if (load_error.code == 0 && cli_signal() == 0)
         put_result(bench);
     (void)fanq_queue_delete_sync(cli->client, bench->queue, cli_timeout_ms(cli), &error);
-    if (bench->error.code != 0)
-        return cli_report(cli, &bench->error, NULL, "the bench ended early");
+    if (load_error.code != 0)
+        return cli_report(cli, &load_error, NULL, "the bench ended early");
     if (cli_signal() != 0)
         return EXIT_SIGNAL + cli_signal();
     if (bench->received != bench->sent)
@@ -250,11 +254,8 @@ int bench_pipe(struct cli *cli)
                                      : cli_fail(EXIT_USAGE, "--batch: at most %d", BATCH_MAX);
     if (code == 0)
         code = cli_connect(cli, CLI_CONNECT_ONCE);
-    if (code == 0) {
-        bench->send_until_ms =
-            cli_now_ms() + (uint64_t)(options->duration_ms >= 0 ? options->duration_ms : DURATION_MS_DEFAULT);
+    if (code == 0)
         code = run(bench);
-    }
     fanq_free(cli->client); /* what is under way calls back while `bench` is there */
     cli->client = NULL;
     free(bench->bodies);

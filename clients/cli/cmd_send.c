@@ -56,7 +56,7 @@ static void say(const struct content *content, const struct fanq_sent *sent, boo
     cli_say("published %s to %s%s: %" PRIu64 " subscription%s", id, content->name,
             created ? " (created)" : "", sent->subscription_count, sent->subscription_count == 1 ? "" : "s");
     if (sent->subscription_count == 0)
-        cli_hint("nobody got it; let a queue have the next:  fanq sub add %s QUEUE", content->name);
+        cli_hint("no queue got it; let one have the next:  fanq sub add %s QUEUE", content->name);
 }
 
 static int put_outcome(struct cli *cli, const struct content *content, const struct fanq_sent *sent,

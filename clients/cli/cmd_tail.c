@@ -84,6 +84,15 @@ static void on_end(struct fanq_consumer *consumer, const struct fanq_error *erro
     tail->error = *error;
 }
 
+/* Requests are carried out in order, so a ping that is answered says that the push before it stands. */
+static void on_following(struct fanq *client, const struct fanq_error *error, void *user)
+{
+    struct tail *tail = user;
+
+    if (error->code == 0 && !tail->ended)
+        cli_say("following topic %s: copies of what is published from now on; Ctrl-C ends it", tail->name);
+}
+
 static int tail_topic(struct tail *tail)
 {
     struct fanq_consume_options how = FANQ_CONSUME_OPTIONS_INIT;
@@ -96,6 +105,7 @@ static int tail_topic(struct tail *tail)
     err = fanq_consume(cli->client, tail->name, &how, on_delivered, on_end, tail, &tail->consumer);
     if (err != 0)
         return cli_fail(EXIT_FAILED, "cannot follow %s: %s", tail->name, fanq_strerror(err));
+    (void)fanq_ping(cli->client, on_following, tail); /* without it only the line is missing */
     while (!is_over(tail))
         (void)cli_turn(cli, -1, patience_ms(tail));
     if (tail->ended && tail->error.code != 0)
@@ -205,6 +215,7 @@ static void rest(struct tail *tail)
 static int tail_queue(struct tail *tail)
 {
     tail->style.queue = tail->name;
+    cli_say("following queue %s without taking from it; Ctrl-C ends it", tail->name);
     while (!is_over(tail)) {
         look(tail);
         rest(tail);

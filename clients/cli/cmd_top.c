@@ -193,9 +193,9 @@ static void put_header(const struct top *top, bool color)
         delayed += top->now.entries[i].info.delayed;
     }
     printf("%s at %s, storage %s\n", info->server, fanq_current_url(top->cli->client), info->storage);
-    printf("%zu queues: %s visible, %s in flight, %s delayed\n\n", top->now.count,
-           text_grouped(visible, numbers[0]), text_grouped(in_flight, numbers[1]),
-           text_grouped(delayed, numbers[2]));
+    printf("%zu queue%s: %s visible, %s in flight, %s delayed\n\n", top->now.count,
+           top->now.count == 1 ? "" : "s", text_grouped(visible, numbers[0]),
+           text_grouped(in_flight, numbers[1]), text_grouped(delayed, numbers[2]));
     printf("%s%-32s %10s %10s %8s %7s %5s %10s %10s %10s%s\n", color ? "\033[1m" : "", "QUEUE", "VISIBLE",
            "IN-FLIGHT", "DELAYED", "OLDEST", "CONS", "SENT/S", "DELIV/S", "DELETED/S",
            color ? "\033[0m" : "");
