@@ -120,8 +120,11 @@ static bool broker_start(struct demo *demo)
 /* SIGTERM: it must drain and end with 0. */
 static bool broker_stop(struct demo *demo)
 {
-    int status = process_signal(demo->broker, SIGTERM);
+    int status;
 
+    fanq_free(demo->client);
+    demo->client = NULL;
+    status = process_signal(demo->broker, SIGTERM);
     demo->broker = 0;
     return (WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
            demo_fails("the broker ended with status %#x", status);
@@ -161,7 +164,7 @@ static bool play(struct demo *demo)
     for (int i = 0; i < QUEUE_COUNT; i++)
         if (!play_worker(demo, i))
             return false;
-    printf("  workers    processes %d, %d and %d wait in long polls\n", (int)demo->workers[0].pid,
+    printf("  workers    processes %d, %d and %d receive by long poll\n", (int)demo->workers[0].pid,
            (int)demo->workers[1].pid, (int)demo->workers[2].pid);
     start = demo_now();
     if (!play_publish(demo))
@@ -183,7 +186,9 @@ static void report(const struct demo *demo)
         "\n"
         "Proved: from each queue exactly the %zu stanzas were deleted, each once, bodies and attributes "
         "equal\n"
-        "by XXH3-128. The %zu that the killed worker held came a second time, after %.0f s (deliveries 2).\n"
+        "by XXH3-128. The %zu that the killed worker held came a second time (deliveries 2), when the "
+        "visibility\n"
+        "timeout of %.0f s was over.\n"
         "Rates: published %.0f messages/s one by one (%.1f MB/s); deleted %.0f messages/s by three workers "
         "that\n"
         "rest after every batch.\n",
@@ -260,7 +265,7 @@ int main(int argc, char **argv)
     good = demo_open(&demo) && play(&demo) && proof(&demo);
     if (good) {
         report(&demo);
-    } else if (demo.folder[0] != '\0') {
+    } else if (demo.folder[0] != '\0' && !interrupted) {
         print_log(&demo, "fanqd.log");
         print_log(&demo, "workers.log");
     }

@@ -208,6 +208,9 @@ bool play_workers_end(struct demo *demo)
 {
     bool good = true;
 
+    for (int i = 0; i < demo->worker_count; i++)
+        if (demo->workers[i].pid != 0)
+            kill(demo->workers[i].pid, SIGTERM); /* all at once; the waiting is below */
     for (int i = 0; i < demo->worker_count; i++) {
         struct worker *worker = &demo->workers[i];
         int status;

@@ -80,6 +80,7 @@ static const char *stanza_read(struct stanza *stanza, const char *text)
         add_fields(stanza, line, line_end);
         line = *line_end != '\0' ? line_end + 1 : line_end;
     }
+    stanza->content.want_id = true; /* so that the answer tells the number of subscriptions, too */
     stanza->content.body = text;
     stanza->content.body_bytes = (size_t)(line - text);
     while (*line == '\n')
