@@ -150,6 +150,13 @@ static uint64_t next_deadline(const struct cli *cli)
     return cli_now_ms() + (uint64_t)(cli->options.wait_ms > 0 ? cli->options.wait_ms : 0);
 }
 
+static int connection_lost(const struct receiver *receiver)
+{
+    cli_fail(EXIT_CONNECTION, "the connection to %s was lost", fanq_current_url(receiver->cli->client));
+    cli_hint("what was under way is received again when its visibility timeout is over");
+    return EXIT_CONNECTION;
+}
+
 /* One batch from the receive to its settling. 0 to go on, else EXIT_NOTHING at the end or another exit code.
  */
 static int serve_batch(struct receiver *receiver)
@@ -160,6 +167,8 @@ static int serve_batch(struct receiver *receiver)
 
     if (signal_number != 0)
         return EXIT_SIGNAL + signal_number;
+    if (receiver->error.code == FANQ_ERR_UNKNOWN)
+        return connection_lost(receiver);
     if (receiver->error.code != 0)
         return cli_report(cli, &receiver->error, cli->argument_count == 1 ? cli->arguments[0] : NULL,
                           "cannot receive from %s",

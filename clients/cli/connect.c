@@ -93,6 +93,18 @@ int cli_wait_done(struct cli *cli, const bool *done)
 
 /* ---- connecting ---- */
 
+/* The cause without the URL before it, which we say ourselves. */
+static const char *cause_text(const struct fanq *client, const struct fanq_error *cause)
+{
+    const char *url = fanq_current_url(client);
+    size_t url_bytes = url != NULL ? strlen(url) : 0;
+
+    if (url_bytes > 0 && strncmp(cause->text, url, url_bytes) == 0 &&
+        strncmp(cause->text + url_bytes, ": ", 2) == 0)
+        return cause->text + url_bytes + 2;
+    return cause->text;
+}
+
 static void on_state(struct fanq *client, enum fanq_client_state state, const struct fanq_error *cause,
                      void *user)
 {
@@ -104,7 +116,8 @@ static void on_state(struct fanq *client, enum fanq_client_state state, const st
         cli->ready_once = true;
     } else if (state == FANQ_CLIENT_LOST || state == FANQ_CLIENT_CLOSED) {
         if (cli->ready_once && state == FANQ_CLIENT_LOST && cli->lost.code == 0)
-            cli_say("fanq: connection to %s lost: %s; trying again", fanq_current_url(client), cause->text);
+            cli_say("fanq: connection to %s lost: %s; trying again", fanq_current_url(client),
+                    cause_text(client, cause));
         cli->lost = *cause;
         cli->failed_tries++;
     }
@@ -180,8 +193,11 @@ int cli_report_unconnected(struct cli *cli)
 {
     const char *url = cli->client != NULL ? fanq_current_url(cli->client) : NULL;
 
-    cli_fail(EXIT_CONNECTION, "cannot connect to %s: %s", url != NULL ? url : "the broker",
-             cli->lost.code != 0 ? cli->lost.text : "no answer in time");
+    if (url == NULL)
+        cli_fail(EXIT_CONNECTION, "cannot connect: %s", cli->lost.text);
+    else
+        cli_fail(EXIT_CONNECTION, "cannot connect to %s: %s", url,
+                 cli->lost.code != 0 ? cause_text(cli->client, &cli->lost) : "no answer in time");
     cli_hint(
         "no broker on this machine? start one:  fanqd        other host?  export FANQ_URL=fanq://HOST:9320");
     return EXIT_CONNECTION;

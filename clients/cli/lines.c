@@ -290,6 +290,7 @@ static int64_t pause_ms(const struct lines *lines)
 
 static int go(struct lines *lines)
 {
+    bool typed = isatty(lines->content->input_fd);
     int err = 0;
 
     while (err == 0 && !is_over(lines) && cli_signal() == 0) {
@@ -302,7 +303,8 @@ static int go(struct lines *lines)
             send_again(lines);
         if (err == 0)
             err = send_filled(lines);
-        progress_show(&lines->progress, lines->sent);
+        if (!typed) /* the counter would fall upon what is typed */
+            progress_show(&lines->progress, lines->sent);
     }
     progress_end(&lines->progress);
     return err;
@@ -432,7 +434,7 @@ int lines_send(struct cli *cli, struct content *content)
         drain(lines);
         if (err == FANQ_ERR_IO)
             cli_fail(EXIT_FAILED, "cannot read the input: %s", strerror(errno));
-        code = put_outcome(lines, created);
+        code = put_outcome(lines, created && lines->sent > 0);
         if (err != 0)
             code = cli_fail(EXIT_FAILED, "stopped: %s", fanq_strerror(err));
     } else {

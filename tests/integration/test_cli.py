@@ -517,7 +517,33 @@ class TheBroker(Case):
         self.assertGreater(result["messages"], 0)
         self.assertIn(b"messages of 64 bytes", self.ok("bench", "pipe", "-d", "200ms", "--size", "64").out)
         self.assertEqual(self.ok("queue", "ls").out, before)
-        self.fails(2, "bench", "piep")
+        self.assertIn('did you mean "fanq bench pipe"?', self.fails(2, "bench", "piep").err)
+
+    def test_bench_of_fan_out(self):
+        before = self.ok("queue", "ls").out
+        result = self.json("bench", "fanout", "-d", "300ms", "--subscribers", "3")
+        self.assertEqual((result["case"], result["size"], result["subscribers"]), ("fanout", 128, 3))
+        self.assertGreater(result["delivered_per_s"], 0)
+        process = self.start("bench", "fanout", "-d", "60s")
+        self.eventually(lambda: b"fanq-bench-" in self.ok("topic", "ls").out)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(TIMEOUT_S), 130)
+        self.assertEqual(self.ok("queue", "ls").out, before)
+
+    def test_a_broker_that_goes_ends_a_receive_and_pauses_a_tail(self):
+        broker = Broker()
+        env = environment(FANQ_URL=broker.url)
+        receiver = subprocess.Popen([FANQ, "recv", "going", "--wait", "60s"], stderr=subprocess.PIPE, env=env)
+        self.addCleanup(self.end, receiver)
+        tail = subprocess.Popen([FANQ, "tail", "--topic", "going"], stderr=subprocess.PIPE, env=env)
+        self.addCleanup(self.end, tail)
+        self.assertIn(b"following topic going", tail.stderr.readline())
+        self.eventually(lambda: b'"consumers":1' in fanq("--json", "queue", "info", "going", env=env).out)
+        broker.stop()
+        self.assertEqual(receiver.wait(TIMEOUT_S), 5)
+        self.assertIn(b"trying again", tail.stderr.readline())
+        tail.send_signal(signal.SIGINT)
+        self.assertEqual(tail.wait(TIMEOUT_S), 130)
 
     def test_without_auto_create_what_is_missing_is_missing(self):
         broker = Broker("--auto-create", "off")
