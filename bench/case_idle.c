@@ -7,14 +7,20 @@
 #include "proto/record.h"
 #include "report.h"
 
-enum { QUEUES = 1000, SIZE = 128, BATCH = 256, ROUND_BYTES = 64 * 1024 * 1024, ROUND_MESSAGES_MAX = 200000 };
+enum {
+    QUEUES = 1000,
+    SIZE = 128,
+    BATCH = 256,
+    BURSTS = 4, /* in a round, in turn with the other topic's */
+    BURST_BYTES = 48 * 1024 * 1024
+};
 
 struct idle {
     const struct case_options *options;
     struct bench_error *error;
     size_t size;
     uint32_t batch;
-    uint64_t messages; /* a round */
+    uint64_t messages; /* in a burst */
     struct generator *many;
     struct generator *one;
     double many_per_s[ROUNDS_MAX];
@@ -38,15 +44,32 @@ static int idle_open(struct idle *idle)
     return generator_new(&options, idle->error, &idle->one);
 }
 
-/* Publishes, and empties the queues again. */
-static int idle_round(const struct idle *idle, struct generator *generator, double *ret_per_s)
+/* Publishes, and empties the queues again; the time of the former is added. */
+static int idle_burst(const struct idle *idle, struct generator *generator, double *seconds)
 {
-    double seconds = 0;
-    int err = generator_burst(generator, idle->messages, &seconds);
+    double burst_seconds = 0;
+    int err = generator_burst(generator, idle->messages, &burst_seconds);
 
-    if (err == 0)
-        *ret_per_s = (double)idle->messages / seconds;
+    *seconds += burst_seconds;
     return err == 0 ? generator_purge(generator) : err;
+}
+
+static int idle_round(struct idle *idle, uint32_t i)
+{
+    double messages = (double)idle->messages * BURSTS, many_seconds = 0, one_seconds = 0;
+    int err = 0;
+
+    for (int burst = 0; burst < BURSTS && err == 0; burst++) {
+        err = idle_burst(idle, idle->many, &many_seconds);
+        if (err == 0)
+            err = idle_burst(idle, idle->one, &one_seconds);
+    }
+    if (err != 0)
+        return err;
+    idle->many_per_s[i] = messages / many_seconds;
+    idle->one_per_s[i] = messages / one_seconds;
+    idle->ratio[i] = one_seconds / many_seconds;
+    return 0;
 }
 
 /* Round 0 warms up and is overwritten. */
@@ -59,11 +82,7 @@ static int idle_rounds(struct idle *idle)
 
         report_progress("idle: batches of %u: round %u of %u", idle->batch, i + 1,
                         idle->options->round_count);
-        err = idle_round(idle, idle->many, &idle->many_per_s[i]);
-        if (err == 0)
-            err = idle_round(idle, idle->one, &idle->one_per_s[i]);
-        if (err == 0)
-            idle->ratio[i] = idle->many_per_s[i] / idle->one_per_s[i];
+        err = idle_round(idle, i);
     }
     return err;
 }
@@ -88,14 +107,12 @@ static void idle_report(struct idle *idle)
 static int idle_batch(const struct case_options *options, struct bench_error *error, uint32_t batch)
 {
     struct idle idle = {.options = options, .error = error, .batch = batch};
-    uint64_t rounded;
+    uint64_t fit;
     int err;
 
     idle.size = options->has_size ? options->size : SIZE;
-    rounded = ROUND_BYTES / (idle.size + FANQ_RECORD_PLAIN_BYTES);
-    if (batch == 1 && rounded > ROUND_MESSAGES_MAX)
-        rounded = ROUND_MESSAGES_MAX;
-    idle.messages = (rounded + batch - 1) / batch * batch;
+    fit = BURST_BYTES / (idle.size + FANQ_RECORD_PLAIN_BYTES);
+    idle.messages = (fit + batch - 1) / batch * batch;
     err = idle_open(&idle);
     if (err == 0)
         err = idle_rounds(&idle);

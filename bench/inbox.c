@@ -105,7 +105,8 @@ static int hand_over(struct inbox *inbox, const uint8_t *at, const uint8_t *end,
 int inbox_read(struct inbox *inbox, uint8_t *shared, inbox_frame_function *frame, void *context)
 {
     size_t lacking = inbox->held_bytes > 0 ? inbox->held_need - inbox->held_bytes : 0;
-    struct iovec parts[2] = {{inbox->held + inbox->held_bytes, lacking}, {shared, INBOX_SHARED_BYTES}};
+    struct iovec parts[2] = {{lacking > 0 ? inbox->held + inbox->held_bytes : NULL, lacking},
+                             {shared, INBOX_SHARED_BYTES}};
     ssize_t got = lacking > 0 ? readv(inbox->fd, parts, 2) : read(inbox->fd, shared, INBOX_SHARED_BYTES);
     const uint8_t *at = shared, *end = shared;
     int err = 0;

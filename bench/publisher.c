@@ -102,19 +102,18 @@ static bool publisher_wants(const struct publisher *publisher)
 /* How many frames of the train to fill; none before half a train fits, lest writes become small. */
 static uint32_t frames_allowed(const struct publisher *publisher, const struct train *train)
 {
-    uint64_t messages = window_left(publisher);
-    uint64_t frames = messages / train->batch;
+    uint64_t frames = window_left(publisher) / train->batch;
+    uint64_t frames_min = (train->frame_count + 1) / 2;
 
     if (!publisher_wants(publisher))
         return 0;
     if (publisher->rate > 0) {
         uint64_t due_frames = (due_left(publisher, clock_ns()) + train->batch - 1) / train->batch;
 
-        return (uint32_t)(due_frames < frames           ? due_frames
-                          : frames < train->frame_count ? frames
-                                                        : train->frame_count);
+        frames = due_frames < frames ? due_frames : frames;
+        frames_min = 0;
     }
-    if (frames < (train->frame_count + 1) / 2)
+    if (frames < frames_min)
         return 0;
     return frames < train->frame_count ? (uint32_t)frames : train->frame_count;
 }
