@@ -27,8 +27,7 @@ size_t native_greeting_bytes_max(void)
     return FANQ_HELLO_BYTES_MAX;
 }
 
-/* ---- answers of the shell's own
- * ---------------------------------------------------------------------------------- */
+/* ---- answers of the shell's own ----------------------------------------------------------------------- */
 
 static struct fanq_bytes bytes_of(const char *text)
 {
@@ -112,8 +111,7 @@ static void answer_stats(struct shell *s, struct connection *c, uint64_t id)
         reply->stats = (struct fanq_stats_reply){stats, stats_collect(s, stats)};
 }
 
-/* ---- requests
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- requests ----------------------------------------------------------------------------------------- */
 
 static int step_request(struct shell *s, struct connection *c, const struct fanq_request *request)
 {
@@ -259,8 +257,7 @@ bool native_parse(struct shell *s, struct connection *c)
     return true;
 }
 
-/* ---- replies
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- replies ------------------------------------------------------------------------------------------ */
 
 static struct refused *find_refused(struct connection *c, uint64_t request_id)
 {
@@ -352,22 +349,67 @@ static void write_reply(struct shell *s, struct connection *c, const struct fanq
     output_wrote(s, (size_t)(w->at - start));
 }
 
-static void write_delivery(struct shell *s, const struct fanq_reply *reply)
+/* Whether `next` goes on where `slice` ends, so that on the wire both are one. */
+static bool slice_goes_on(const struct fanq_slice *slice, const struct fanq_slice *next)
 {
-    const struct fanq_delivery *delivery = &reply->deliver;
-    struct fanq_writer *w = output_room(s, FANQ_DELIVER_HEADER_BYTES_MAX);
+    return next->stream == slice->stream && next->first_seq == slice->first_seq + slice->records.count &&
+           next->epoch == slice->epoch && next->time_ms == slice->time_ms &&
+           next->deliveries == slice->deliveries && next->first_receive_ms == slice->first_receive_ms;
+}
+
+/* The slices as they go out: the core gives one a block, neighbours are joined. Their records' count and
+ * length are the sums; the bytes stay where they are. NULL: out of memory. */
+static struct fanq_slice *join_slices(struct shell *s, const struct fanq_delivery *delivery,
+                                      uint32_t *ret_count)
+{
+    struct fanq_slice *joined = arena_take(&s->effects.arena, delivery->slice_count * sizeof(*joined));
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; joined != NULL && i < delivery->slice_count; i++) {
+        const struct fanq_slice *slice = &delivery->slices[i];
+        if (count > 0 && slice_goes_on(&joined[count - 1], slice)) {
+            joined[count - 1].records.count += slice->records.count;
+            joined[count - 1].records.length += slice->records.length;
+        } else {
+            joined[count++] = *slice;
+        }
+    }
+    *ret_count = count;
+    return joined;
+}
+
+static void write_slice_fields(struct shell *s, const struct fanq_slice *slice)
+{
+    struct fanq_writer *w = output_room(s, FANQ_SLICE_HEADER_BYTES_MAX);
     const uint8_t *start = w->at;
 
-    output_delivering(s, true);
-    fanq_deliver_begin(w, reply->id, delivery);
+    fanq_deliver_slice(w, slice);
     output_wrote(s, (size_t)(w->at - start));
-    for (uint32_t i = 0; i < delivery->slice_count; i++) {
-        const struct fanq_slice *slice = &delivery->slices[i];
-        w = output_room(s, FANQ_SLICE_HEADER_BYTES_MAX);
-        start = w->at;
-        fanq_deliver_slice(w, slice);
-        output_wrote(s, (size_t)(w->at - start));
-        output_refer(s, slice->records.data, slice->records.length);
+}
+
+static void write_delivery(struct shell *s, struct connection *c, const struct fanq_reply *reply)
+{
+    struct fanq_delivery delivery = reply->deliver;
+    const struct fanq_slice *part = delivery.slices;
+    struct fanq_writer *w;
+    const uint8_t *start;
+
+    delivery.slices = join_slices(s, &reply->deliver, &delivery.slice_count);
+    if (delivery.slices == NULL) {
+        connection_lose(c, "out of memory");
+        return;
+    }
+    output_delivering(s, true);
+    w = output_room(s, FANQ_DELIVER_HEADER_BYTES_MAX);
+    start = w->at;
+    fanq_deliver_begin(w, reply->id, &delivery);
+    output_wrote(s, (size_t)(w->at - start));
+    for (uint32_t i = 0; i < delivery.slice_count; i++) {
+        write_slice_fields(s, &delivery.slices[i]);
+        for (uint32_t sent = 0; sent < delivery.slices[i].records.count; part++) {
+            output_refer(s, part->records.data, part->records.length);
+            sent += part->records.count;
+        }
     }
     output_delivering(s, false);
 }
@@ -396,7 +438,7 @@ void native_reply(struct shell *s, struct connection *c, const struct fanq_reply
     if (refused != NULL)
         write_sifted(s, c, reply, refused);
     else if (reply->op == FANQ_REPLY_DELIVER)
-        write_delivery(s, reply);
+        write_delivery(s, c, reply);
     else
         write_reply(s, c, reply);
 }
