@@ -32,8 +32,7 @@ void connection_news(struct connection *c)
         list_append(&c->shell->news, &c->news);
 }
 
-/* ---- reading
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------ */
 
 static void on_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer)
 {
@@ -56,7 +55,9 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
 
     if (length > 0)
         input_received(c->shell, c, (size_t)length);
-    else if (length < 0 && length != UV_ENOBUFS)
+    else if (length == UV_ENOBUFS)
+        input_refused(c);
+    else if (length < 0)
         on_end(c); /* a reset too: what came before it counts */
 }
 
@@ -66,8 +67,7 @@ void connection_read(struct connection *c)
         (void)uv_read_start(&c->stream, on_buffer, on_read); /* fails only on closing handles */
 }
 
-/* ---- the beginning
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the beginning ------------------------------------------------------------------------------------ */
 
 bool connection_possible(const struct shell *s)
 {
@@ -148,8 +148,7 @@ void connection_accept(struct shell *s, uv_stream_t *listener)
     connection_read(c);
 }
 
-/* ---- state
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- state -------------------------------------------------------------------------------------------- */
 
 void connection_open(struct connection *c)
 {
@@ -202,8 +201,7 @@ void connection_bury(struct connection *c)
     c->closing = true;
 }
 
-/* ---- deadlines
- * --------------------------------------------------------------------------------------------------- */
+/* ---- deadlines ---------------------------------------------------------------------------------------- */
 
 static struct connection *first_of(const struct list *deadlines)
 {

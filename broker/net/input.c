@@ -59,8 +59,7 @@ void input_close(struct shell *s, struct input *in)
     list_remove(&in->starved);
 }
 
-/* ---- where bytes go
- * ---------------------------------------------------------------------------------------------- */
+/* ---- where bytes go ----------------------------------------------------------------------------------- */
 
 static bool long_frame(const struct input *in)
 {
@@ -103,9 +102,9 @@ static bool may_keep(const struct shell *s, const struct input *in, size_t capac
     return s->reading.kept_bytes - in->kept_capacity + capacity <= s->config->input_bytes_total_max;
 }
 
+/* Reading stops in input_refused(): not here, for libuv is about to call back. */
 static void starve(struct shell *s, struct connection *c)
 {
-    uv_read_stop(&c->stream);
     if (!list_linked(&c->input.starved))
         list_append(&s->reading.starved, &c->input.starved);
 }
@@ -183,8 +182,13 @@ void input_buffer(struct shell *s, struct connection *c, uv_buf_t *ret_buffer)
         shared_buffer(s, c, ret_buffer);
 }
 
-/* ---- what came
- * --------------------------------------------------------------------------------------------------- */
+void input_refused(struct connection *c)
+{
+    if (list_linked(&c->input.starved))
+        uv_read_stop(&c->stream);
+}
+
+/* ---- what came ---------------------------------------------------------------------------------------- */
 
 static void make_ready(struct reading *r, struct input *in, uint8_t *data, size_t length)
 {
@@ -220,8 +224,7 @@ void input_received(struct shell *s, struct connection *c, size_t length)
     r->used += length;
 }
 
-/* ---- the end of a turn
- * ------------------------------------------------------------------------------------------- */
+/* ---- the end of a turn -------------------------------------------------------------------------------- */
 
 /* Keeps the unfinished frame at the end of what was parsed. */
 static void keep_rest(struct shell *s, struct connection *c)

@@ -68,8 +68,9 @@ void input_init(struct input *in);
 /* Gives its memory back; the connection is gone. */
 void input_close(struct shell *s, struct input *in);
 
-/* Where the next bytes of c may go; length 0: not now. */
+/* Where the next bytes of c may go; length 0: not now, and input_refused() follows. */
 void input_buffer(struct shell *s, struct connection *c, uv_buf_t *ret_buffer);
+void input_refused(struct connection *c);
 
 /* `length` bytes came into what input_buffer() gave. */
 void input_received(struct shell *s, struct connection *c, size_t length);

@@ -21,8 +21,7 @@ enum {
     DESCRIPTORS_BESIDE = 64, /* listeners, epoll, standard streams... */
 };
 
-/* ---- signals
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- signals ------------------------------------------------------------------------------------------ */
 
 static void close_listeners(struct shell *s)
 {
@@ -53,8 +52,7 @@ static void on_signal(uv_signal_t *handle, int number)
     close_listeners(s);
 }
 
-/* ---- the loop's own handles
- * -------------------------------------------------------------------------------------- */
+/* ---- the loop's own handles --------------------------------------------------------------------------- */
 
 static void on_check(uv_check_t *check)
 {
@@ -101,8 +99,7 @@ _Noreturn void shell_fail(const char *what)
     exit(CONFIG_EXIT_RUNTIME);
 }
 
-/* ---- start
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- start -------------------------------------------------------------------------------------------- */
 
 /* Asks for as many descriptors as connections_max needs. */
 static void raise_descriptor_limit(const struct config *config)
@@ -276,8 +273,7 @@ struct shell *shell_new(const struct config *config, char *error, size_t error_s
     return s;
 }
 
-/* ---- the end
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------------------------------------ */
 
 int shell_run(struct shell *s)
 {
