@@ -11,6 +11,7 @@
 #include "generator.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -90,6 +91,25 @@ static void put_text(const struct generator_options *options, const struct sum *
            overhead_bytes(sum, options->size), options->batch);
 }
 
+/* The generator's system calls must not be interrupted, or its queues would stay behind; so signals are held
+ * back and looked for between the rounds. Its threads inherit the mask. */
+static void signals_hold(bool hold)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
+static bool signal_held(void)
+{
+    sigset_t set;
+
+    return sigpending(&set) == 0 && (sigismember(&set, SIGINT) == 1 || sigismember(&set, SIGTERM) == 1);
+}
+
 /* Rounds until the time is over or a signal came. 0 or the generator's error. */
 static int run_rounds(struct generator *generator, const struct cli *cli, struct sum *sum)
 {
@@ -107,7 +127,7 @@ static int run_rounds(struct generator *generator, const struct cli *cli, struct
         if (err == 0)
             sum_add(sum, &figures);
         progress_show(&progress, sum->round_delivered);
-    } while (err == 0 && cli_now_ms() < end_ms && cli_signal() == 0);
+    } while (err == 0 && cli_now_ms() < end_ms && !signal_held());
     progress_end(&progress);
     return err;
 }
@@ -121,6 +141,7 @@ static int run(struct cli *cli, const struct generator_options *options)
     int err;
 
     cli_catch_signals(cli);
+    signals_hold(true);
     err = generator_new(options, &error, &generator);
     if (err == 0)
         err = run_rounds(generator, cli, &sum);
@@ -130,6 +151,7 @@ static int run(struct cli *cli, const struct generator_options *options)
         sum.p99_us = (double)histogram_quantile(latency, 0.99) / 1000;
     }
     generator_free(generator);
+    signals_hold(false);
     if (err != 0)
         return cli_fail(EXIT_FAILED, "the bench ended early: %s", error.text);
     if (cli_signal() != 0)

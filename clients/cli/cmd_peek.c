@@ -8,7 +8,13 @@
 #include <string.h>
 #include <time.h>
 
-enum { PAGE_MESSAGES = 500, PAGE_BYTES = 1024 * 1024, COUNT_DEFAULT = 10, PREVIEW_COLUMNS = 60 };
+enum {
+    PAGE_MESSAGES = 500,
+    PAGE_BYTES = 1024 * 1024,
+    COUNT_DEFAULT = 10,
+    PREVIEW_COLUMNS = 60,
+    ATTRIBUTE_COLUMNS = 10
+};
 
 static const struct {
     const char *name;
@@ -51,16 +57,18 @@ static uint64_t wall_ms(void)
 static void put_row_attributes(const struct fanq_message *message)
 {
     struct fanq_message_attribute attribute;
-    bool any = false;
+    size_t column = 0;
 
-    for (size_t place = 0; fanq_message_attribute_next(message, &place, &attribute); any = true) {
-        if (any)
-            putchar(',');
-        message_put_safely(attribute.name, attribute.name_bytes, 0);
-        putchar('=');
-        message_put_safely(attribute.value, attribute.value_bytes, PREVIEW_COLUMNS / 2);
+    for (size_t place = 0; fanq_message_attribute_next(message, &place, &attribute);) {
+        if (column > 0)
+            column += (size_t)(putchar(',') != EOF);
+        column += message_put_safely(attribute.name, attribute.name_bytes, 0);
+        column += (size_t)(putchar('=') != EOF);
+        column += message_put_safely(attribute.value, attribute.value_bytes, PREVIEW_COLUMNS / 2);
     }
-    fputs(any ? "  " : "-  ", stdout);
+    if (column == 0)
+        column += (size_t)(putchar('-') != EOF);
+    printf("%*s  ", column < ATTRIBUTE_COLUMNS ? (int)(ATTRIBUTE_COLUMNS - column) : 0, "");
 }
 
 static void put_row(const struct fanq_message *message)
@@ -74,7 +82,7 @@ static void put_row(const struct fanq_message *message)
     printf("%-9s  %6s  %5u  %-24s  ", message_state_text(fanq_message_state(message)),
            text_age(now_ms > time_ms ? now_ms - time_ms : 0, age), fanq_message_deliveries(message), id);
     put_row_attributes(message);
-    message_put_safely(body, bytes, PREVIEW_COLUMNS);
+    (void)message_put_safely(body, bytes, PREVIEW_COLUMNS);
     putchar('\n');
 }
 

@@ -48,7 +48,7 @@ static const struct option queue_settings_options[] = {
 static const struct option content_options[] = {CONTENT_OPTIONS, OPTION_END};
 
 static const struct option recv_options[] = {
-    {'n', "count", OPTION_COUNT, OPTION(count), 0, "1", "so many messages at most"},
+    {'n', "count", OPTION_COUNT, OPTION(count), 0, "10", "so many messages at most (default: 1)"},
     {0, "all", OPTION_FLAG, OPTION(all), 0, NULL, "until there are no more"},
     {'w', "wait", OPTION_DURATION, OPTION(wait_ms), 0, "20s",
      "wait so long for a message (default: as the queue says)"},

@@ -189,6 +189,16 @@ bool cli_connect_wait(struct cli *cli, int64_t wait_ms)
     return wait_ready(cli, wait_ms, UINT_MAX);
 }
 
+static bool is_here(const char *url)
+{
+    static const char *const starts[] = {"unix:", "fanq://127.", "fanq://localhost", "fanq://[::1]"};
+
+    for (size_t i = 0; i < sizeof(starts) / sizeof(*starts); i++)
+        if (strncmp(url, starts[i], strlen(starts[i])) == 0)
+            return true;
+    return false;
+}
+
 int cli_report_unconnected(struct cli *cli)
 {
     const char *url = cli->client != NULL ? fanq_current_url(cli->client) : NULL;
@@ -198,8 +208,11 @@ int cli_report_unconnected(struct cli *cli)
     else
         cli_fail(EXIT_CONNECTION, "cannot connect to %s: %s", url,
                  cli->lost.code != 0 ? cause_text(cli->client, &cli->lost) : "no answer in time");
-    cli_hint(
-        "no broker on this machine? start one:  fanqd        other host?  export FANQ_URL=fanq://HOST:9320");
+    if (url == NULL || is_here(url))
+        cli_hint("no broker on this machine? start one:  fanqd        other host?  "
+                 "export FANQ_URL=fanq://HOST:9320");
+    else
+        cli_hint("is it running there, and open to others?  fanqd --listen 0.0.0.0");
     return EXIT_CONNECTION;
 }
 

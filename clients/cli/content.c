@@ -6,6 +6,20 @@
 #include <string.h>
 #include <unistd.h>
 
+static bool is_type(const char *type, size_t bytes)
+{
+    static const char *const types[] = {"String", "Number", "Binary"};
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
+        size_t length = strlen(types[i]);
+
+        if (bytes >= length && memcmp(type, types[i], length) == 0 &&
+            (bytes == length || type[length] == '.'))
+            return true;
+    }
+    return false;
+}
+
 /* "name=value", "name:Number=5". */
 static int parse_attribute(const char *text, struct fanq_message_attribute *ret_attribute)
 {
@@ -26,6 +40,10 @@ static int parse_attribute(const char *text, struct fanq_message_attribute *ret_
         .value = equals + 1,
         .value_bytes = strlen(equals + 1),
     };
+    if (colon != NULL && !is_type(ret_attribute->type, ret_attribute->type_bytes))
+        return cli_fail(EXIT_USAGE,
+                        "--attr %.80s: the type must be String, Number or Binary, perhaps with .SOMETHING",
+                        text);
     return 0;
 }
 

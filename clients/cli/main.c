@@ -31,8 +31,8 @@ static const char *second_word(const char *name)
 
 static void help_command(FILE *out, const struct command *command)
 {
-    fprintf(out, "usage: fanq %s %s%s%s\n\n%s\n", command->name, command->options != NULL ? "[OPTIONS] " : "",
-            command->synopsis, "", command->summary);
+    fprintf(out, "usage: fanq %s %s%s\n\n%s\n", command->name, command->options != NULL ? "[OPTIONS] " : "",
+            command->synopsis, command->summary);
     if (command->details != NULL)
         fprintf(out, "\n%s\n", command->details);
     if (command->options != NULL) {
@@ -229,7 +229,9 @@ static int parse_arguments(struct cli *cli, struct option_cursor *cursor)
     if (cli->argument_count < command->argument_count_min)
         return usage(command, "an argument is missing");
     if (cli->argument_count > command->argument_count_max)
-        return usage(command, "too many arguments; put quotes around a text with spaces");
+        return usage(command, strstr(command->synopsis, "BODY") != NULL
+                                  ? "too many arguments; put quotes around a text with spaces"
+                                  : "too many arguments");
     return 0;
 }
 

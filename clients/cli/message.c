@@ -44,7 +44,7 @@ static size_t put_unsafe(unsigned char c)
     return (size_t)printf("\\x%02x", c);
 }
 
-void message_put_safely(const void *bytes, size_t count, size_t width)
+size_t message_put_safely(const void *bytes, size_t count, size_t width)
 {
     const unsigned char *p = bytes;
     bool utf8 = text_is_utf8(bytes, count);
@@ -55,7 +55,7 @@ void message_put_safely(const void *bytes, size_t count, size_t width)
 
         if (width > 0 && column >= width && !inside) {
             fputs("...", stdout);
-            return;
+            return column + 3;
         }
         if (is_unsafe(p, i, utf8)) {
             column += put_unsafe(p[i]);
@@ -64,6 +64,7 @@ void message_put_safely(const void *bytes, size_t count, size_t width)
             column += !inside;
         }
     }
+    return column;
 }
 
 /* ---- header lines ---- */
@@ -74,9 +75,9 @@ static void put_attributes(const struct fanq_message *message)
 
     for (size_t place = 0; fanq_message_attribute_next(message, &place, &attribute);) {
         putchar(' ');
-        message_put_safely(attribute.name, attribute.name_bytes, 0);
+        (void)message_put_safely(attribute.name, attribute.name_bytes, 0);
         putchar('=');
-        message_put_safely(attribute.value, attribute.value_bytes, 0);
+        (void)message_put_safely(attribute.value, attribute.value_bytes, 0);
     }
 }
 
@@ -99,7 +100,7 @@ static void put_header(const struct fanq_message *message, const struct message_
     put_attributes(message);
     if (subject != NULL) {
         fputs(" subject=", stdout);
-        message_put_safely(subject, subject_bytes, 0);
+        (void)message_put_safely(subject, subject_bytes, 0);
     }
     putchar('\n');
 }

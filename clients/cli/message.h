@@ -27,5 +27,6 @@ void message_put(const struct fanq_message *message, const struct message_style 
 const char *message_state_text(uint32_t state);
 
 /* Prints text from strangers: what a terminal could take for commands is shown as \xNN. At most `width`
- * columns, then "..."; 0: all of it. */
-void message_put_safely(const void *bytes, size_t count, size_t width);
+ * columns, then "..."; 0: all of it. Gives
+ * how many columns it took. */
+size_t message_put_safely(const void *bytes, size_t count, size_t width);

@@ -167,6 +167,7 @@ class CommandLine(Case):
         self.assertIn("takes no value", self.fails(2, "recv", "q", "--ack=3").err)
         self.assertIn("a number from 1", self.fails(2, "recv", "-n", "0", "q").err)
         self.assertIn("NAME=VALUE", self.fails(2, "send", "q", "x", "--attr", "nonsense").err)
+        self.assertIn("String, Number or Binary", self.fails(2, "send", "q", "x", "--attr", "a:Text=1").err)
         self.assertIn("put -- before it", self.fails(2, "send", "q", "-Z").err)
         self.assertIn("wants another word", self.fails(2, "queue").err)
         self.assertIn("--delay goes with --nack", self.fails(2, "recv", "q", "--delay", "1s").err)
@@ -184,6 +185,11 @@ class CommandLine(Case):
             self.assertIn("refused", result.err)
             self.assertIn("start one:  fanqd", result.err)
             self.assertIn("export FANQ_URL=fanq://HOST:9320", result.err)
+
+    def test_no_broker_elsewhere_is_told_otherwise(self):
+        result = self.fails(5, "--url", "fanq://no-such-host.invalid", "ping")
+        self.assertIn("cannot connect to fanq://no-such-host.invalid: ", result.err)
+        self.assertIn("fanqd --listen 0.0.0.0", result.err)
 
     def test_options_before_and_behind_the_command(self):
         self.ok("send", "options-q", "--", "-x")
