@@ -23,6 +23,7 @@ struct case_options {
     size_t size;
     uint32_t subscriber_count;
     uint32_t batch;
+    double rate; /* messages a second, where a case has one */
 };
 
 /* Publish to a topic, push to N queues' subscribers; against the relay. */
@@ -39,3 +40,6 @@ int case_wake(const struct case_options *options, struct bench_error *error);
 
 /* Publish to a topic with 1,000 idle queues; against a topic with one. */
 int case_idle(const struct case_options *options, struct bench_error *error);
+
+/* From publish to receipt at a given rate; against the relay. */
+int case_latency(const struct case_options *options, struct bench_error *error);

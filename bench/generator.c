@@ -14,7 +14,7 @@
 #include "payload.h"
 #include "publisher.h"
 
-enum { NAME_BYTES = 128, WARMUP_MS = 200 };
+enum { NAME_BYTES = 128 };
 
 struct generator {
     struct generator_options options;
@@ -467,43 +467,4 @@ const struct histogram *generator_latency(struct generator *g)
     for (uint32_t i = 0; i < g->flow.consumer_count; i++)
         histogram_merge(sum, &g->latencies[i]);
     return sum;
-}
-
-/* ---- one call for the command line ---- */
-
-static void fanout_result(struct generator *g, const struct generator_figures *figures,
-                          struct bench_fanout_result *ret_result)
-{
-    uint64_t bodies = figures->round_delivered * g->options.size;
-
-    *ret_result = (struct bench_fanout_result){
-        .published_per_s = (double)figures->published / figures->seconds,
-        .delivered_per_s = (double)figures->delivered / figures->seconds,
-        .bytes_per_s = (double)figures->bytes / figures->seconds,
-        .delivered = figures->round_delivered,
-    };
-    if (figures->round_delivered > 0)
-        ret_result->overhead_bytes_per_message =
-            (double)(figures->round_bytes - bodies) / (double)figures->round_delivered;
-    ret_result->latency = *generator_latency(g);
-}
-
-int bench_fanout(const struct generator_options *options, uint32_t measured_ms, struct bench_error *error,
-                 struct bench_fanout_result *ret_result)
-{
-    struct generator_options with_latency = *options;
-    struct generator_round round = {.warmup_ms = WARMUP_MS, .measured_ms = measured_ms};
-    struct generator_figures figures;
-    struct generator *g;
-    int err;
-
-    with_latency.latency = true;
-    err = generator_new(&with_latency, error, &g);
-    if (err != 0)
-        return err;
-    err = generator_run(g, &round, &figures);
-    if (err == 0)
-        fanout_result(g, &figures, ret_result);
-    generator_free(g);
-    return err;
 }

@@ -75,19 +75,3 @@ int generator_purge(struct generator *generator);
 
 /* Latency of all rounds so far; NULL when it is not measured. Borrowed. */
 const struct histogram *generator_latency(struct generator *generator);
-
-/* ---- one call for the command line ---- */
-
-struct bench_fanout_result {
-    double published_per_s;
-    double delivered_per_s;
-    double bytes_per_s;
-    double overhead_bytes_per_message;
-    uint64_t delivered;
-    struct histogram latency; /* nanoseconds from publish (at a rate: from when it was due) to receipt */
-};
-
-/* Sets up as the options say, warms up, measures for measured_ms, cleans up. Several MiB on the heap, a few
- * KiB of stack; about 130 KiB for the result, so keep it off small stacks. */
-int bench_fanout(const struct generator_options *options, uint32_t measured_ms, struct bench_error *error,
-                 struct bench_fanout_result *ret_result);

@@ -19,6 +19,7 @@ static const struct bench_case cases[] = {
     {"fanout", {case_fanout}},
     {"queue", {case_queue, case_queue_single, case_wake}},
     {"idle", {case_idle}},
+    {"latency", {case_latency}},
 };
 
 enum { CASE_COUNT = sizeof cases / sizeof cases[0] };
@@ -83,7 +84,7 @@ static void case_want(struct arguments *arguments, const char *name)
             arguments->wanted[i] = true;
             return;
         }
-    fprintf(stderr, "fanq-bench: there is no case \"%s\"; there are: fanout, queue, idle\n", name);
+    fprintf(stderr, "fanq-bench: there is no case \"%s\"; there are: fanout, queue, idle, latency\n", name);
     exit(2);
 }
 
@@ -103,6 +104,8 @@ static void option_take(struct arguments *arguments, const char *name, const cha
         options->seconds = seconds_of(value);
     else if (strcmp(name, "subscribers") == 0)
         options->subscriber_count = (uint32_t)number_of(name, value, 1, 1000);
+    else if (strcmp(name, "rate") == 0)
+        options->rate = (double)number_of(name, value, 1, 1000000000);
     else if (strcmp(name, "batch") == 0)
         options->batch = (uint32_t)number_of(name, value, 1, 100000);
     else if (strcmp(name, "size") == 0) {
@@ -114,11 +117,17 @@ static void option_take(struct arguments *arguments, const char *name, const cha
 static void arguments_parse(struct arguments *arguments, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"json", no_argument, NULL, 'o'},        {"full", no_argument, NULL, 'o'},
-        {"fanqd", required_argument, NULL, 'o'}, {"rounds", required_argument, NULL, 'o'},
-        {"size", required_argument, NULL, 'o'},  {"subscribers", required_argument, NULL, 'o'},
-        {"batch", required_argument, NULL, 'o'}, {"seconds", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
+        {"json", no_argument, NULL, 'o'},
+        {"full", no_argument, NULL, 'o'},
+        {"fanqd", required_argument, NULL, 'o'},
+        {"rounds", required_argument, NULL, 'o'},
+        {"size", required_argument, NULL, 'o'},
+        {"subscribers", required_argument, NULL, 'o'},
+        {"batch", required_argument, NULL, 'o'},
+        {"rate", required_argument, NULL, 'o'},
+        {"seconds", required_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     int index, option;
 
