@@ -86,7 +86,7 @@ void fanq_answer_without_reply(struct fanq *client, struct request *request)
 /* Terminated copies of the broker's names, and pointers to them, in one piece of memory. */
 static int copy_names(struct fanq *client, const struct fanq_names *from, struct buffer *ret_memory)
 {
-    size_t bytes = from->count * sizeof(char *);
+    size_t bytes = from->count * sizeof(char *) + 1; /* no names are no NULL either */
 
     for (uint32_t i = 0; i < from->count; i++)
         bytes += from->names[i].length + 1;
