@@ -16,9 +16,11 @@ static inline uint32_t fanq_load_32(const uint8_t *at)
     return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
 }
 
+/* In one expression, which compilers know to be one load. */
 static inline uint64_t fanq_load_64(const uint8_t *at)
 {
-    return (uint64_t)fanq_load_32(at) << 32 | fanq_load_32(at + 4);
+    return (uint64_t)at[0] << 56 | (uint64_t)at[1] << 48 | (uint64_t)at[2] << 40 | (uint64_t)at[3] << 32 |
+           (uint64_t)at[4] << 24 | (uint64_t)at[5] << 16 | (uint64_t)at[6] << 8 | at[7];
 }
 
 static inline void fanq_store_32(uint8_t *at, uint32_t value)

@@ -26,6 +26,5 @@ int fanq_frame_next(const uint8_t *data, size_t length, size_t payload_bytes_max
 size_t fanq_frame_begin(struct fanq_writer *w);
 
 /* Ends the frame begun at `place`; bytes that follow outside of w (records sent by writev) count in
- * more_bytes. If w is full, what was written of the frame is taken back, so that w holds whole frames only.
- */
+ * more_bytes. If w is full, what was written of the frame is taken back, and w holds whole frames only. */
 void fanq_frame_end(struct fanq_writer *w, size_t place, size_t more_bytes);

@@ -64,49 +64,43 @@ static uint8_t tag_of(const struct fanq_cursor *c)
 }
 
 /* The `width` bytes behind the tag as a number; they must be there, else the cursor fails. */
-static uint64_t number_behind_tag(struct fanq_cursor *c, size_t width)
+static inline uint64_t number_behind_tag(struct fanq_cursor *c, size_t width)
 {
-    if (fanq_cursor_left(c) < 1 + width) {
+    size_t left = fanq_cursor_left(c);
+    uint64_t value = 0;
+
+    if (left > sizeof(value) && width > 0) /* the usual case, without asking how wide */
+        return fanq_load_64(c->at + 1) >> (64 - 8 * width);
+    if (left <= width) {
         fanq_cursor_fail(c, FANQ_ERR_PROTOCOL);
         return 0;
     }
-    switch (width) {
-    case 1:
-        return c->at[1];
-    case 2:
-        return fanq_load_16(c->at + 1);
-    case 4:
-        return fanq_load_32(c->at + 1);
-    default:
-        return fanq_load_64(c->at + 1);
-    }
+    for (size_t i = 1; i <= width; i++)
+        value = value << 8 | c->at[i];
+    return value;
 }
 
 /* The width of the number behind an integer's tag; 0 when the value is in the tag or it is no integer. */
-static size_t integer_width(uint8_t tag)
+static inline size_t integer_width(uint8_t tag)
 {
-    if (tag >= TAG_UINT_8 && tag <= TAG_UINT_64)
-        return (size_t)1 << (tag - TAG_UINT_8);
-    if (tag >= TAG_INT_8 && tag <= TAG_INT_64)
-        return (size_t)1 << (tag - TAG_INT_8);
-    return 0;
+    return tag >= TAG_UINT_8 && tag <= TAG_INT_64 ? (size_t)1 << (tag & 3) : 0;
+}
+
+/* All but the low 7 bits of a fixint, or the sign of a negative number. */
+static inline uint64_t bits_that_must_be_zero(uint8_t tag, size_t width)
+{
+    if (width == 0)
+        return ~UINT64_C(0x7f);
+    return tag >= TAG_INT_8 ? UINT64_C(1) << (8 * width - 1) : 0;
 }
 
 uint64_t fanq_read_uint_wide(struct fanq_cursor *c, uint64_t max)
 {
     uint8_t tag = tag_of(c);
     size_t width = integer_width(tag);
-    uint64_t value = tag;
+    uint64_t value = width > 0 ? number_behind_tag(c, width) : tag;
 
-    if (width > 0)
-        value = number_behind_tag(c, width);
-    else if (tag > 0x7f)
-        fanq_cursor_fail(c, FANQ_ERR_PROTOCOL);
-
-    /* A signed form is as good as an unsigned one as long as the value is not negative. */
-    if (tag >= TAG_INT_8 && tag <= TAG_INT_64 && value >> (8 * width - 1) != 0)
-        fanq_cursor_fail(c, FANQ_ERR_PROTOCOL);
-    if (value > max)
+    if (value > max || (value & bits_that_must_be_zero(tag, width)) != 0)
         fanq_cursor_fail(c, FANQ_ERR_PROTOCOL);
     if (c->err != 0)
         return 0;

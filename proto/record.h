@@ -39,9 +39,8 @@ struct fanq_record {
     struct fanq_bytes body;
     struct fanq_bytes subject;
     struct fanq_bytes trace;
-    struct fanq_bytes
-        attributes; /* the msgpack map; empty when there is none. Read with fanq_attribute_next(). */
-    size_t length;  /* of the whole record, header included */
+    struct fanq_bytes attributes; /* the msgpack map, for fanq_attribute_next(); empty: there is none */
+    size_t length;                /* of the whole record, header included */
 };
 
 struct fanq_attribute {
@@ -63,8 +62,7 @@ static inline size_t fanq_record_length(const uint8_t *data)
 struct fanq_records fanq_read_records(struct fanq_cursor *c, uint32_t count, size_t payload_bytes_max,
                                       uint32_t *ret_oversize_count);
 
-/* The same for records that were checked before, by the broker: headers and lengths only, not what is inside.
- */
+/* The same for records that were checked before, by the broker: headers and lengths only, not the inside. */
 struct fanq_records fanq_read_record_bounds(struct fanq_cursor *c, uint32_t count);
 
 /* Takes one record apart. Bytes behind the record are ignored. 0 or FANQ_ERR_BAD_RECORD. */
@@ -88,8 +86,7 @@ struct fanq_record_parts {
     uint32_t attribute_count;
 };
 
-/* The bytes fanq_record_write() will need, header included (an upper bound by a few bytes when there are
- * properties). */
+/* The bytes that fanq_record_write() will write, header included. */
 size_t fanq_record_size(const struct fanq_record_parts *parts);
 
 /* Writes one record; w->full when it does not fit. The parts must obey the limits above, else

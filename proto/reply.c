@@ -9,13 +9,10 @@
 #include <assert.h>
 #include <stdalign.h>
 
-#include "bytes.h"
-
-#define NUMBER_MAX ((uint64_t)INT64_MAX)
+#include "slice.h"
 
 enum {
-    SLICE_FIELDS = 7,
-    PEEKED_SLICE_FIELDS = 9,
+    PEEKED_SLICE_FIELDS = SLICE_FIELDS + 2,
 
     /* The least bytes that an element of a list takes: a slice has one record, names are not empty. */
     SLICE_BYTES_MIN = 1 + 6 + 1 + FANQ_RECORD_PLAIN_BYTES,
@@ -41,7 +38,7 @@ static const struct op {
 } ops[] = {
     [FANQ_REPLY_HELLO] = {"HELLO", 7},         [FANQ_REPLY_OK] = {"OK", 0},
     [FANQ_REPLY_ERROR] = {"ERROR", 2},         [FANQ_REPLY_OK_RANGE] = {"OK_RANGE", 1},
-    [FANQ_REPLY_PUBLISHED] = {"PUBLISHED", 6}, [FANQ_REPLY_DELIVER] = {"DELIVER", 4},
+    [FANQ_REPLY_PUBLISHED] = {"PUBLISHED", 6}, [FANQ_REPLY_DELIVER] = {"DELIVER", DELIVER_FIELDS},
     [FANQ_REPLY_PEEKED] = {"PEEKED", 2},       [FANQ_REPLY_CHANGED] = {"CHANGED", 1},
     [FANQ_REPLY_QUEUE] = {"QUEUE", 12},        [FANQ_REPLY_NAMES] = {"NAMES", 2},
     [FANQ_REPLY_TOPIC] = {"TOPIC", 5},         [FANQ_REPLY_STATS] = {"STATS", 1},
@@ -81,11 +78,6 @@ static void *take_scratch(struct decoder *d, uint32_t count, size_t element_byte
     return elements;
 }
 
-static uint64_t take_number(struct fanq_cursor *c)
-{
-    return fanq_read_uint(c, NUMBER_MAX);
-}
-
 static struct fanq_bytes take_name(struct fanq_cursor *c)
 {
     struct fanq_bytes name = fanq_read_str(c, FANQ_NAME_BYTES_MAX);
@@ -110,8 +102,8 @@ static void take_hello(struct fanq_cursor *c, struct fanq_hello_reply *hello)
     hello->epoch = fanq_read_uint(c, UINT64_MAX);
     hello->server = fanq_read_str(c, SIZE_MAX);
     hello->storage = fanq_read_str(c, SIZE_MAX);
-    hello->frame_bytes_max = take_number(c);
-    hello->message_bytes_max = take_number(c);
+    hello->frame_bytes_max = fanq_read_number(c);
+    hello->message_bytes_max = fanq_read_number(c);
     hello->auto_create = fanq_read_bool(c);
 }
 
@@ -125,11 +117,11 @@ static void take_published(struct decoder *d, struct fanq_published *published)
 {
     struct fanq_cursor *c = &d->at;
 
-    published->stream = take_number(c);
+    published->stream = fanq_read_number(c);
     published->epoch = fanq_read_uint(c, UINT64_MAX);
-    published->first_seq = take_number(c);
-    published->count = take_number(c);
-    published->subscription_count = take_number(c);
+    published->first_seq = fanq_read_number(c);
+    published->count = fanq_read_number(c);
+    published->subscription_count = fanq_read_number(c);
 
     uint32_t number_count = fanq_read_array(c);
     if (number_count % 2 != 0)
@@ -144,42 +136,15 @@ static void take_published(struct decoder *d, struct fanq_published *published)
     published->refusal_count = count;
 }
 
-/* The fields that a slice in a DELIVER and one in PEEKED have in common. */
-static inline void take_slice_fields(struct fanq_cursor *c, struct fanq_slice *slice)
-{
-    slice->stream = take_number(c);
-    slice->epoch = fanq_read_uint(c, UINT64_MAX);
-    slice->first_seq = take_number(c);
-    slice->time_ms = take_number(c);
-    slice->deliveries = (uint32_t)fanq_read_uint(c, UINT32_MAX);
-    slice->first_receive_ms = take_number(c);
-
-    uint32_t count = fanq_read_array(c);
-    if (count == 0)
-        fanq_cursor_fail(c, FANQ_ERR_PROTOCOL);
-    slice->records = fanq_read_record_bounds(c, count);
-}
-
-static inline void take_slice(struct fanq_cursor *c, struct fanq_slice *slice)
-{
-    uint32_t field_count = fanq_read_array(c);
-
-    if (field_count < SLICE_FIELDS)
-        fanq_cursor_fail(c, FANQ_ERR_PROTOCOL);
-    take_slice_fields(c, slice);
-    if (field_count > SLICE_FIELDS)
-        fanq_read_skip_many(c, field_count - SLICE_FIELDS);
-}
-
 static void take_peeked_slice(struct fanq_cursor *c, struct fanq_peeked_slice *peeked)
 {
     uint32_t field_count = fanq_read_array(c);
 
     if (field_count < PEEKED_SLICE_FIELDS)
         fanq_cursor_fail(c, FANQ_ERR_PROTOCOL);
-    take_slice_fields(c, &peeked->slice);
+    fanq_read_slice_fields(c, &peeked->slice);
     peeked->state = (uint32_t)fanq_read_uint(c, UINT32_MAX);
-    peeked->due_ms = take_number(c);
+    peeked->due_ms = fanq_read_number(c);
     if (c->err == 0)
         fanq_read_skip_many(c, field_count - PEEKED_SLICE_FIELDS);
 }
@@ -188,12 +153,12 @@ static void take_delivery(struct decoder *d, struct fanq_delivery *delivery)
 {
     delivery->queue_id = fanq_read_uint(&d->at, UINT64_MAX);
     delivery->batch = fanq_read_uint(&d->at, UINT64_MAX);
-    delivery->dropped = take_number(&d->at);
+    delivery->dropped = fanq_read_number(&d->at);
 
     uint32_t count = fanq_read_array(&d->at);
     struct fanq_slice *slices = take_scratch(d, count, sizeof(*slices), SLICE_BYTES_MIN);
     for (uint32_t i = 0; i < count && d->at.err == 0; i++)
-        take_slice(&d->at, &slices[i]);
+        fanq_read_slice(&d->at, &slices[i]);
     delivery->slices = slices;
     delivery->slice_count = count;
 }
@@ -206,8 +171,8 @@ static void take_peeked(struct decoder *d, struct fanq_peeked *peeked)
     if (peeked->more) {
         if (fanq_read_array(&d->at) != 2)
             fanq_cursor_fail(&d->at, FANQ_ERR_PROTOCOL);
-        peeked->next_stream = take_number(&d->at);
-        peeked->next_seq = take_number(&d->at);
+        peeked->next_stream = fanq_read_number(&d->at);
+        peeked->next_seq = fanq_read_number(&d->at);
     }
 
     uint32_t count = fanq_read_array(&d->at);
@@ -229,10 +194,10 @@ static void take_attributes(struct fanq_cursor *c, struct fanq_queue_attributes 
 
         switch (key) {
         case FANQ_QUEUE_VISIBILITY_MS:
-            attributes->visibility_ms = take_number(c);
+            attributes->visibility_ms = fanq_read_number(c);
             break;
         case FANQ_QUEUE_RECEIVE_WAIT_MS:
-            attributes->receive_wait_ms = take_number(c);
+            attributes->receive_wait_ms = fanq_read_number(c);
             break;
         default:
             fanq_read_skip(c);
@@ -247,24 +212,24 @@ static void take_queue(struct fanq_cursor *c, struct fanq_queue_reply *queue)
     queue->name = take_name(c);
     queue->queue_id = fanq_read_uint(c, UINT64_MAX);
     take_attributes(c, &queue->attributes);
-    queue->visible = take_number(c);
-    queue->in_flight = take_number(c);
-    queue->delayed = take_number(c);
-    queue->oldest_age_ms = take_number(c);
-    queue->created_ms = take_number(c);
-    queue->consumers = take_number(c);
-    queue->sent = take_number(c);
-    queue->delivered = take_number(c);
-    queue->deleted = take_number(c);
+    queue->visible = fanq_read_number(c);
+    queue->in_flight = fanq_read_number(c);
+    queue->delayed = fanq_read_number(c);
+    queue->oldest_age_ms = fanq_read_number(c);
+    queue->created_ms = fanq_read_number(c);
+    queue->consumers = fanq_read_number(c);
+    queue->sent = fanq_read_number(c);
+    queue->delivered = fanq_read_number(c);
+    queue->deleted = fanq_read_number(c);
 }
 
 static void take_topic(struct fanq_cursor *c, struct fanq_topic_reply *topic)
 {
     topic->name = take_name(c);
-    topic->stream = take_number(c);
-    topic->subscription_count = take_number(c);
-    topic->created_ms = take_number(c);
-    topic->published = take_number(c);
+    topic->stream = fanq_read_number(c);
+    topic->subscription_count = fanq_read_number(c);
+    topic->created_ms = fanq_read_number(c);
+    topic->published = fanq_read_number(c);
 }
 
 static void take_names(struct decoder *d, struct fanq_names *names)
@@ -305,7 +270,7 @@ static void take_fields(struct decoder *d, struct fanq_reply *reply)
         take_error(&d->at, &reply->error);
         break;
     case FANQ_REPLY_OK_RANGE:
-        reply->ok_range.count = take_number(&d->at);
+        reply->ok_range.count = fanq_read_number(&d->at);
         break;
     case FANQ_REPLY_PUBLISHED:
         take_published(d, &reply->published);
@@ -317,7 +282,7 @@ static void take_fields(struct decoder *d, struct fanq_reply *reply)
         take_peeked(d, &reply->peeked);
         break;
     case FANQ_REPLY_CHANGED:
-        reply->changed = take_number(&d->at);
+        reply->changed = fanq_read_number(&d->at);
         break;
     case FANQ_REPLY_QUEUE:
         take_queue(&d->at, &reply->queue);
@@ -341,7 +306,7 @@ static uint32_t take_head(struct fanq_cursor *c, uint64_t *ret_op, uint64_t *ret
     uint32_t element_count = fanq_read_array(c);
 
     *ret_op = fanq_read_uint(c, OP_COUNT - 1);
-    *ret_id = take_number(c);
+    *ret_id = fanq_read_number(c);
     if (c->err == 0 && (!op_known(*ret_op) || element_count < 2 + ops[*ret_op].field_count))
         fanq_cursor_fail(c, FANQ_ERR_PROTOCOL);
     return element_count - 2;
@@ -371,40 +336,6 @@ int fanq_reply_decode(struct fanq_bytes payload, void *scratch, size_t scratch_b
         return FANQ_ERR_PROTOCOL;
     *ret_reply = reply;
     return 0;
-}
-
-int fanq_delivery_open(struct fanq_bytes payload, struct fanq_delivery_reader *ret_reader)
-{
-    struct fanq_delivery_reader reader = {.at = fanq_cursor_over(payload.data, payload.length)};
-    uint64_t op;
-
-    (void)take_head(&reader.at, &op, &reader.id);
-    if (reader.at.err != 0 || op != FANQ_REPLY_DELIVER)
-        return FANQ_ERR_PROTOCOL;
-    reader.queue_id = fanq_read_uint(&reader.at, UINT64_MAX);
-    reader.batch = fanq_read_uint(&reader.at, UINT64_MAX);
-    reader.dropped = take_number(&reader.at);
-    reader.slices_left = fanq_read_array(&reader.at);
-    if (reader.at.err != 0)
-        return FANQ_ERR_PROTOCOL;
-    *ret_reader = reader;
-    return 0;
-}
-
-int fanq_delivery_next(struct fanq_delivery_reader *reader, struct fanq_slice *ret_slice)
-{
-    struct fanq_slice slice;
-
-    if (reader->at.err != 0)
-        return FANQ_ERR_PROTOCOL;
-    if (reader->slices_left == 0)
-        return 0;
-    take_slice(&reader->at, &slice);
-    if (reader->at.err != 0)
-        return FANQ_ERR_PROTOCOL;
-    reader->slices_left--;
-    *ret_slice = slice;
-    return 1;
 }
 
 static void put_hello(struct fanq_writer *w, const struct fanq_hello_reply *hello)
@@ -438,51 +369,6 @@ static void put_published(struct fanq_writer *w, const struct fanq_published *pu
     }
 }
 
-/* A slice's fields as they stand on the wire, up to where its records begin. */
-static inline void put_slice_fields(struct fanq_writer *w, const struct fanq_slice *slice,
-                                    uint32_t field_count)
-{
-    fanq_write_array(w, field_count);
-    fanq_write_uint(w, slice->stream);
-    fanq_write_uint(w, slice->epoch);
-    fanq_write_uint(w, slice->first_seq);
-    fanq_write_uint(w, slice->time_ms);
-    fanq_write_uint(w, slice->deliveries);
-    fanq_write_uint(w, slice->first_receive_ms);
-    fanq_write_array(w, slice->records.count);
-}
-
-/* Exactly what put_slice_fields() writes, and the records behind it. */
-static inline size_t slice_size(const struct fanq_slice *slice)
-{
-    return 1 + fanq_uint_bytes(slice->stream) + fanq_uint_bytes(slice->epoch) +
-           fanq_uint_bytes(slice->first_seq) + fanq_uint_bytes(slice->time_ms) +
-           fanq_uint_bytes(slice->deliveries) + fanq_uint_bytes(slice->first_receive_ms) +
-           fanq_array_header_bytes(slice->records.count) + slice->records.length;
-}
-
-void fanq_deliver_begin(struct fanq_writer *w, uint64_t id, const struct fanq_delivery *delivery)
-{
-    size_t place = fanq_frame_begin(w);
-    size_t slices_bytes = 0;
-
-    for (uint32_t i = 0; i < delivery->slice_count; i++)
-        slices_bytes += slice_size(&delivery->slices[i]);
-    fanq_write_array(w, 2 + ops[FANQ_REPLY_DELIVER].field_count);
-    fanq_write_uint(w, FANQ_REPLY_DELIVER);
-    fanq_write_uint(w, id);
-    fanq_write_uint(w, delivery->queue_id);
-    fanq_write_uint(w, delivery->batch);
-    fanq_write_uint(w, delivery->dropped);
-    fanq_write_array(w, delivery->slice_count);
-    fanq_frame_end(w, place, slices_bytes);
-}
-
-void fanq_deliver_slice(struct fanq_writer *w, const struct fanq_slice *slice)
-{
-    put_slice_fields(w, slice, SLICE_FIELDS);
-}
-
 static void put_delivery(struct fanq_writer *w, uint64_t id, const struct fanq_delivery *delivery)
 {
     uint8_t *start = w->at;
@@ -509,7 +395,7 @@ static void put_peeked(struct fanq_writer *w, const struct fanq_peeked *peeked)
     for (uint32_t i = 0; i < peeked->slice_count; i++) {
         const struct fanq_slice *slice = &peeked->slices[i].slice;
 
-        put_slice_fields(w, slice, PEEKED_SLICE_FIELDS);
+        fanq_write_slice_fields(w, slice, PEEKED_SLICE_FIELDS);
         fanq_write_raw(w, slice->records.data, slice->records.length);
         fanq_write_uint(w, peeked->slices[i].state);
         fanq_write_uint(w, peeked->slices[i].due_ms);

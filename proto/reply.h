@@ -155,13 +155,20 @@ struct fanq_reply {
     };
 };
 
-/* Which reply answers what (ERROR answers anything):
- *   HELLO -> HELLO          PUBLISH, SEND -> OK_RANGE, or PUBLISHED when ids were wanted or messages refused
- *   ACK -> OK_RANGE         NACK, EXTEND -> CHANGED        RECEIVE -> DELIVER, with no slices when the wait
- * is over PUSH -> OK, then DELIVERs with the push's id, at last PUSH_END if the broker ends it PEEK -> PEEKED
- * QUEUE_CREATE, QUEUE_SET, QUEUE_GET -> QUEUE          TOPIC_CREATE, TOPIC_GET -> TOPIC QUEUE_LIST,
- * TOPIC_LIST, SUBSCRIPTION_LIST -> NAMES     STATS -> STATS        CREDIT -> nothing PING, PUSH_STOP, PURGE,
- * QUEUE_DELETE, TOPIC_DELETE, SUBSCRIBE, UNSUBSCRIBE -> OK */
+/* Which reply answers what. ERROR may answer anything but CREDIT.
+ *   HELLO                                      HELLO
+ *   PUBLISH, SEND                              OK_RANGE; PUBLISHED when ids were wanted or messages refused
+ *   RECEIVE                                    DELIVER, without slices when there was nothing within the wait
+ *   ACK                                        OK_RANGE
+ *   NACK, EXTEND                               CHANGED
+ *   PUSH                                       OK, then DELIVERs, at last PUSH_END if the broker ends it
+ *   CREDIT                                     nothing
+ *   PEEK                                       PEEKED
+ *   QUEUE_CREATE, QUEUE_SET, QUEUE_GET         QUEUE
+ *   TOPIC_CREATE, TOPIC_GET                    TOPIC
+ *   QUEUE_LIST, TOPIC_LIST, SUBSCRIPTION_LIST  NAMES
+ *   STATS                                      STATS
+ *   PING, PUSH_STOP, PURGE, QUEUE_DELETE, TOPIC_DELETE, SUBSCRIBE, UNSUBSCRIBE   OK */
 
 /* The wire, field by field behind [op, request_id:
  *   HELLO      version, epoch, server, storage, frame_bytes_max, message_bytes_max, auto_create (bool)
@@ -173,8 +180,9 @@ struct fanq_reply {
  *              slice = [stream, epoch, first_seq, time_ms, deliveries, first_receive_ms, [record...]]
  *   PEEKED     nil | [stream, seq], [[slice fields..., state, due_ms]...]
  *   CHANGED    count
- *   QUEUE      name, queue_id, {attribute: value}, visible, in_flight, delayed, oldest_age_ms, created_ms,
- * consumers, sent, delivered, deleted TOPIC      name, stream, subscription_count, created_ms, published
+ *   QUEUE      name, queue_id, {attribute: value}, visible, in_flight, delayed, oldest_age_ms,
+ *              created_ms, consumers, sent, delivered, deleted
+ *   TOPIC      name, stream, subscription_count, created_ms, published
  *   NAMES      [name...], more (bool)
  *   STATS      {name: value} */
 
@@ -182,13 +190,14 @@ struct fanq_reply {
 enum {
     FANQ_SLICE_HEADER_BYTES_MAX = 1 + 6 * 9 + 5,
     FANQ_DELIVER_HEADER_BYTES_MAX = 4 + 1 + 2 + 4 * 9 + 5,
-    FANQ_SMALL_REPLY_BYTES_MAX =
-        512 /* every reply but DELIVER, PEEKED, NAMES, STATS, PUBLISHED with refusals, QUEUE, TOPIC */
+
+    /* Every reply but DELIVER, PEEKED, NAMES, STATS, QUEUE, TOPIC, and PUBLISHED with refusals. */
+    FANQ_SMALL_REPLY_BYTES_MAX = 512
 };
 
 /* Takes a frame's payload apart. Lists (slices, names, refusals, stats) are put into scratch, which the reply
- * then borrows with the payload; FANQ_ERR_NOMEM when it is too small (the caller may retry with more: a slice
- * takes at least ten bytes of payload, so eight times the payload's length always suffices). Record
+ * then borrows with the payload; FANQ_ERR_NOMEM when it is too small (the caller may retry with more: eight
+ * times the payload's length always suffices). Record
  * boundaries inside slices are checked (count and lengths), property maps are not: fanq_record_parse() does
  * that. FANQ_ERR_PROTOCOL for anything that is not a reply. */
 int fanq_reply_decode(struct fanq_bytes payload, void *scratch, size_t scratch_bytes,
@@ -198,8 +207,7 @@ int fanq_reply_decode(struct fanq_bytes payload, void *scratch, size_t scratch_b
 void fanq_reply_encode(struct fanq_writer *w, const struct fanq_reply *reply);
 
 /* A delivery in pieces, for writev: the header, then per slice its fields, behind which the caller sends the
- * records. records_length is the sum over the slices. The frame's length field is written here, so every
- * slice must follow. */
+ * records. The frame's length, records included, is written here, so every slice must follow. */
 void fanq_deliver_begin(struct fanq_writer *w, uint64_t id, const struct fanq_delivery *delivery);
 void fanq_deliver_slice(struct fanq_writer *w, const struct fanq_slice *slice);
 

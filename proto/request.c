@@ -183,7 +183,8 @@ static void take_peek(struct decoder *d, struct fanq_peek *peek)
 {
     peek->queue = take_name(d);
     peek->messages_max = (uint32_t)take_uint(d, 1, UINT32_MAX);
-    peek->bytes_max = (uint32_t)take_uint(d, 0, UINT32_MAX);
+    uint64_t bytes_max = take_uint(d, 0, UINT32_MAX);
+    peek->bytes_max = bytes_max < FANQ_DELIVERY_BYTES_MAX ? (uint32_t)bytes_max : FANQ_DELIVERY_BYTES_MAX;
     peek->states = (uint32_t)take_uint(d, 1, FANQ_STATE_ALL);
     peek->after_valid = !fanq_read_nil(&d->at);
     peek->after_stream = 0;
@@ -196,8 +197,7 @@ static void take_peek(struct decoder *d, struct fanq_peek *peek)
     peek->after_seq = take_uint(d, 0, NUMBER_MAX);
 }
 
-/* An attribute that we do not know, or see twice, is refused: it was meant to change how the queue behaves.
- */
+/* An attribute that we do not know, or see twice, is refused: it was meant to change the queue. */
 static void take_attributes(struct decoder *d, struct fanq_queue_attributes *attributes)
 {
     uint32_t count = fanq_read_map(&d->at);

@@ -16,8 +16,7 @@ enum {
     FANQ_RECEIVE_QUEUES_MAX = 16,
     FANQ_RANGES_MAX = 4096,
     FANQ_LIST_LIMIT_MAX = 1000,
-    FANQ_NAME_BYTES_MAX =
-        336, /* "account:region:name", a topic's name being the longest: 12 + 1 + 64 + 1 + 256 */
+    FANQ_NAME_BYTES_MAX = 336, /* "account:region:name" of at most 12, 64 and (a topic's) 256 characters */
 
     FANQ_CLIENT_NAME_BYTES_MAX = 128
 };
@@ -94,8 +93,7 @@ struct fanq_hello {
 };
 
 enum {
-    FANQ_PUBLISH_WANT_IDS =
-        1 /* answer with stream, epoch and first seq; without it with ranges of request ids */
+    FANQ_PUBLISH_WANT_IDS = 1 /* answer with stream, epoch and first seq, else with ranges of request ids */
 };
 
 /* PUBLISH to a topic, SEND to a queue. */
@@ -155,8 +153,8 @@ enum { FANQ_STATE_READY = 1, FANQ_STATE_IN_FLIGHT = 2, FANQ_STATE_DELAYED = 4, F
 struct fanq_peek {
     struct fanq_bytes queue;
     uint32_t messages_max;
-    uint32_t bytes_max;
-    uint32_t states; /* FANQ_STATE_ bits to show */
+    uint32_t bytes_max; /* decode makes more than FANQ_DELIVERY_BYTES_MAX that */
+    uint32_t states;    /* FANQ_STATE_ bits to show */
     bool after_valid;
     uint64_t after_stream; /* go on behind this message: the cursor of the previous answer */
     uint64_t after_seq;

@@ -284,6 +284,16 @@ static void lists_have_an_end(void **state)
     assert_int_equal(decoded.id, 7);
 }
 
+/* One request must not make the broker gather all its memory into one answer. */
+static void a_peek_is_no_longer_than_a_delivery(void **state)
+{
+    struct fanq_request request = {.op = FANQ_OP_PEEK, .id = 1}, decoded;
+
+    request.peek = (struct fanq_peek){FANQ_BYTES("q"), UINT32_MAX, UINT32_MAX, FANQ_STATE_ALL, false, 0, 0};
+    assert_int_equal(decode(encode(&request), &decoded), 0);
+    assert_int_equal(decoded.peek.bytes_max, FANQ_DELIVERY_BYTES_MAX);
+}
+
 static void records_are_checked(void **state)
 {
     struct fanq_request request = {.op = FANQ_OP_SEND, .id = 9}, decoded;
@@ -365,6 +375,7 @@ int main(void)
         cmocka_unit_test(values_outside_their_bounds_are_invalid),
         cmocka_unit_test(ranges_are_checked),
         cmocka_unit_test(lists_have_an_end),
+        cmocka_unit_test(a_peek_is_no_longer_than_a_delivery),
         cmocka_unit_test(records_are_checked),
         cmocka_unit_test(unknown_operations_are_told_from_garbage),
         cmocka_unit_test(replies_are_no_requests),
