@@ -12,7 +12,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BATCH_MESSAGES_MAX = 1000, BATCH_BYTES_MAX = 1024 * 1024, BROKER_WAIT_MS_MAX = 20000 };
+enum {
+    BATCH_MESSAGES_MAX = 1000,
+    BATCH_BYTES_MAX = 1024 * 1024,
+    BROKER_WAIT_MS_MAX = 20000,
+    DRAIN_TURN_MS = 50
+};
 
 struct receiver {
     struct cli *cli;
@@ -136,7 +141,7 @@ static void settle(struct receiver *receiver, int how)
 static int settle_end(struct receiver *receiver)
 {
     while (receiver->settling > 0 && fanq_state(receiver->cli->client) == FANQ_CLIENT_READY)
-        (void)fanq_run(receiver->cli->client, 50);
+        (void)cli_turn(receiver->cli, -1, DRAIN_TURN_MS);
     if (receiver->settle_error.code == 0)
         return 0;
     cli_report(receiver->cli, &receiver->settle_error, NULL, "cannot %s what was printed",

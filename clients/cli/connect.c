@@ -78,9 +78,10 @@ bool cli_turn(struct cli *cli, int input_fd, int64_t timeout_ms)
     struct pollfd fds[2] = {{.fd = fanq_fd(cli->client), .events = (short)fanq_events(cli->client)},
                             {.fd = input_fd, .events = POLLIN}};
 
-    if (caught_signal == 0)
-        (void)poll(fds, 2, poll_timeout(cli, timeout_ms)); /* EINTR is a round without news */
-    (void)fanq_process(cli->client);                       /* CLOSED: every request has told its own end */
+    /* A signal since the caller looked has made the client's descriptor readable. EINTR: a round without
+     * news. */
+    (void)poll(fds, 2, poll_timeout(cli, timeout_ms));
+    (void)fanq_process(cli->client); /* CLOSED: every request has told its own end */
     return fds[1].revents != 0;
 }
 

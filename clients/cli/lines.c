@@ -26,6 +26,7 @@ enum {
     ATTRIBUTE_EXTRA_BYTES = 16,
     RETRY_MS_MIN = 10,
     RETRY_MS_MAX = 500,
+    DRAIN_TURN_MS = 50,
     DRAIN_MS = 1000 /* after a signal, for what is under way */
 };
 
@@ -318,7 +319,7 @@ static void drain(struct lines *lines)
     lines->stopped = true;
     while (lines->under_way > 0 && cli_now_ms() < deadline_ms &&
            fanq_state(lines->cli->client) == FANQ_CLIENT_READY)
-        (void)fanq_run(lines->cli->client, 50);
+        (void)cli_turn(lines->cli, -1, DRAIN_TURN_MS);
     fanq_free(lines->cli->client); /* what is still open is told now, as UNKNOWN */
     lines->cli->client = NULL;
 }
