@@ -59,7 +59,7 @@ void book_close(struct book *b)
     free(b->timers);
 }
 
-/* ---- streams and queues ----------------------------------------------------------------------------------------- */
+/* ---- streams and queues ---- */
 
 struct book_stream *book_stream_new(struct book *b)
 {
@@ -94,7 +94,7 @@ void book_stream_append(struct book_stream *s, uint64_t uid, uint32_t bytes)
     s->bodies[s->next_seq++] = (struct book_body){.uid = uid, .bytes = bytes};
 }
 
-/* ---- feeds ------------------------------------------------------------------------------------------------------ */
+/* ---- feeds ---- */
 
 struct book_feed *book_feed_find(const struct book_queue *q, const struct book_stream *s)
 {
@@ -155,7 +155,7 @@ void book_queue_take(struct book_queue *q, struct book_stream *s, uint64_t first
     q->counts[MESSAGE_PENDING] += end - first;
 }
 
-/* ---- messages --------------------------------------------------------------------------------------------------- */
+/* ---- messages ---- */
 
 void book_move(struct book_queue *q, struct book_message *m, enum message_state state)
 {
@@ -220,7 +220,7 @@ struct book_message *book_unread(struct book_feed *f, uint64_t *ret_seq)
     return NULL;
 }
 
-/* ---- timers ----------------------------------------------------------------------------------------------------- */
+/* ---- timers ---- */
 
 static void heap_swap(struct book_timer *a, struct book_timer *b)
 {

@@ -1,9 +1,10 @@
 /* What the broker should know, kept the naive way: one entry a message and queue.
  *
- * Place:  beside the core, told the same things. It decides nothing about order and choice; it knows which message is in
- *         which state, so that whatever the core does can be checked against it (oracle.h).
- * States: PENDING -> READY -> HELD -> READY (timeout, nack) | DELAYED -> READY | GONE; READY -> GONE in auto mode, by purge or by
- *         drop-oldest. */
+ * Place:  beside the core, told the same things. It decides nothing about order and choice; it knows
+ *         which message is in which state, so that whatever the core does can be checked against it
+ *         (oracle.h).
+ * States: PENDING -> READY -> HELD -> READY (timeout, nack) | DELAYED -> READY | GONE; READY -> GONE in
+ *         auto mode, by purge or by drop-oldest. */
 #pragma once
 
 #include <stdbool.h>
@@ -32,12 +33,12 @@ struct book_message {
 /* What stands at a seq of a stream. */
 struct book_body {
     uint64_t uid;
-    uint32_t bytes; /* of the record */
+    uint32_t bytes;            /* of the record */
     uint64_t arrival, time_ms; /* known once committed */
 };
 
 struct book_stream {
-    uint64_t number; /* 0: not known yet */
+    uint64_t number;          /* 0: not known yet */
     struct book_body *bodies; /* by seq */
     uint64_t next_seq, capacity;
     uint64_t committed_seq, synced_seq;
@@ -67,6 +68,7 @@ struct book_queue {
     uint64_t ready_again; /* of the READY: were delivered before */
     uint64_t sent, delivered, deleted;
     uint64_t arrival_last; /* of first deliveries */
+    uint64_t absent_turn;  /* when it was last seen to have only absent messages */
 };
 
 struct book_timer {

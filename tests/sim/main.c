@@ -12,10 +12,12 @@
 
 static struct workload_options current;
 
-/* Whatever stops the run, a broken promise or an assertion of the core, the last line tells how to see it again. */
+/* Whatever stops the run, a broken promise or an assertion of the core, the last line tells how to see
+ * it again. */
 static void on_abort(int signal_number)
 {
-    fprintf(stderr, "repeat with: build/tests/sim/sim --seed %lu --ops %u --trace\n", current.seed, current.ops);
+    fprintf(stderr, "repeat with: build/tests/sim/sim --seed %lu --ops %u --trace\n", current.seed,
+            current.ops);
     signal(signal_number, SIG_DFL);
     raise(signal_number);
 }
@@ -65,7 +67,8 @@ int main(int argc, char **argv)
         workload_run(&current, &one);
         add(&sum, &one);
     }
-    printf("%lu seeds of %u operations: %lu turns, %lu published, %lu delivered, %lu deleted, %.1f virtual hours\n",
+    printf("%lu seeds of %u operations: %lu turns, %lu published, %lu delivered, %lu deleted, %.1f virtual "
+           "hours\n",
            last - first + 1, current.ops, sum.turns, sum.published, sum.delivered, sum.deleted,
            (double)sum.virtual_ms / 3600e3);
     return 0;

@@ -39,7 +39,7 @@ void oracle_close(struct oracle *o)
     book_close(&o->book);
 }
 
-/* ---- records ---------------------------------------------------------------------------------------------------- */
+/* ---- records ---- */
 
 /* The record of a uid is its header, the uid, and a part of the pattern that the uid chooses. */
 static const uint8_t *pattern_of(uint64_t uid, uint32_t length)
@@ -69,12 +69,12 @@ uint32_t oracle_record_check(const uint8_t *at, const struct book_body *body, co
     memcpy(&uid, at + FANQ_RECORD_PLAIN_BYTES, sizeof(uid));
     SIM_CHECK(fanq_record_length(at) == body->bytes && uid == body->uid &&
                   memcmp(at + ORACLE_PIECE_BYTES, pattern_of(uid, pad), pad) == 0,
-              "%s: message %lu of %zu bytes stands where %lu of %u should", where, uid, fanq_record_length(at),
-              body->uid, body->bytes);
+              "%s: message %lu of %zu bytes stands where %lu of %u should", where, uid,
+              fanq_record_length(at), body->uid, body->bytes);
     return body->bytes;
 }
 
-/* ---- commits ---------------------------------------------------------------------------------------------------- */
+/* ---- commits ---- */
 
 static struct book_stream *stream_of(const struct oracle *o, const struct commit_stream *cs)
 {
@@ -137,7 +137,8 @@ void oracle_commit(struct oracle *o, const struct commit *commit)
         struct accepted *a = &all->items[all->committed];
 
         a->commit = commit->number;
-        for (uint64_t seq = a->first; a->stream->committed_seq < a->first + a->count && seq < a->first + a->count; seq++)
+        for (uint64_t seq = a->first;
+             a->stream->committed_seq < a->first + a->count && seq < a->first + a->count; seq++)
             SIM_CHECK(!anybody_waits_for(o, a->stream, seq), "publish %lx is missing in its commit", a->id);
     }
     for (uint64_t i = all->head; i < all->count; i++)
@@ -158,7 +159,7 @@ static void note_synced(struct oracle *o)
     }
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 static bool answers_later(const struct ask *a)
 {
@@ -207,7 +208,8 @@ static struct accepted *publish_answer(struct oracle *o, uint32_t connection, ui
 {
     struct accepted *a = accepted_of(o, connection, id);
 
-    SIM_CHECK(a->commit != 0 && a->commit <= o->sim->synced, "publish %lx is answered before it is synced", id);
+    SIM_CHECK(a->commit != 0 && a->commit <= o->sim->synced, "publish %lx is answered before it is synced",
+              id);
     SIM_CHECK(a->want_ids == want_ids, "publish %lx gets the wrong kind of answer", id);
     return a;
 }
@@ -281,16 +283,19 @@ static void queue_reply(struct oracle *o, uint32_t connection, const struct fanq
     SIM_CHECK(bytes_equal(r->name, oracle_queue_name(q->slot)), "a queue has the wrong name");
     SIM_CHECK(r->visible == q->counts[MESSAGE_READY] && r->in_flight == q->counts[MESSAGE_HELD] &&
                   r->delayed == q->counts[MESSAGE_DELAYED],
-              "queue %u: %lu visible, %lu in flight, %lu delayed; should be %lu, %lu, %lu", q->slot, r->visible,
-              r->in_flight, r->delayed, q->counts[MESSAGE_READY], q->counts[MESSAGE_HELD], q->counts[MESSAGE_DELAYED]);
-    SIM_CHECK(r->sent == q->sent - q->counts[MESSAGE_PENDING] && r->delivered == q->delivered && r->deleted == q->deleted,
+              "queue %u: %lu visible, %lu in flight, %lu delayed; should be %lu, %lu, %lu", q->slot,
+              r->visible, r->in_flight, r->delayed, q->counts[MESSAGE_READY], q->counts[MESSAGE_HELD],
+              q->counts[MESSAGE_DELAYED]);
+    SIM_CHECK(r->sent == q->sent - q->counts[MESSAGE_PENDING] && r->delivered == q->delivered &&
+                  r->deleted == q->deleted,
               "queue %u: %lu sent, %lu delivered, %lu deleted; should be %lu, %lu, %lu", q->slot, r->sent,
               r->delivered, r->deleted, q->sent - q->counts[MESSAGE_PENDING], q->delivered, q->deleted);
     SIM_CHECK(r->consumers == consumers_of(o, q), "queue %u: %lu consumers, not %lu", q->slot, r->consumers,
               consumers_of(o, q));
     SIM_CHECK(r->oldest_age_ms == oldest_age_ms(o, q), "queue %u: oldest age %lu, not %lu", q->slot,
               r->oldest_age_ms, oldest_age_ms(o, q));
-    SIM_CHECK(r->attributes.visibility_ms == q->visibility_ms && r->attributes.receive_wait_ms == q->receive_wait_ms,
+    SIM_CHECK(r->attributes.visibility_ms == q->visibility_ms &&
+                  r->attributes.receive_wait_ms == q->receive_wait_ms,
               "queue %u: wrong attributes", q->slot);
 }
 
@@ -315,7 +320,8 @@ static void names_reply(struct oracle *o, uint32_t connection, const struct fanq
     uint32_t count = 0, slots = a->op == FANQ_OP_TOPIC_LIST ? ORACLE_TOPICS : ORACLE_QUEUES;
 
     for (uint32_t slot = 0; slot < slots; slot++) {
-        struct fanq_bytes name = a->op == FANQ_OP_TOPIC_LIST ? oracle_topic_name(slot) : oracle_queue_name(slot);
+        struct fanq_bytes name =
+            a->op == FANQ_OP_TOPIC_LIST ? oracle_topic_name(slot) : oracle_queue_name(slot);
         bool there = a->op == FANQ_OP_TOPIC_LIST ? o->topics[slot] != NULL : o->queues[slot] != NULL;
 
         if (there && a->op == FANQ_OP_SUBSCRIPTION_LIST) {
@@ -329,10 +335,11 @@ static void names_reply(struct oracle *o, uint32_t connection, const struct fanq
                   "%s leaves out %.2s", fanq_op_name(a->op), (const char *)name.data);
         count++;
     }
-    SIM_CHECK(count == reply->names.count && !reply->names.more, "%s lists what is not there", fanq_op_name(a->op));
+    SIM_CHECK(count == reply->names.count && !reply->names.more, "%s lists what is not there",
+              fanq_op_name(a->op));
 }
 
-/* ---- peek ------------------------------------------------------------------------------------------------------- */
+/* ---- peek ---- */
 
 static uint32_t shown_state(const struct book_message *m)
 {
@@ -348,7 +355,8 @@ static uint32_t shown_state(const struct book_message *m)
     }
 }
 
-static uint64_t peeked_slice(const struct oracle *o, const struct book_queue *q, const struct fanq_peeked_slice *p)
+static uint64_t peeked_slice(const struct oracle *o, const struct book_queue *q,
+                             const struct fanq_peeked_slice *p)
 {
     const struct fanq_slice *slice = &p->slice;
     struct book_feed *f = book_feed_by_number(q, slice->stream);
@@ -390,12 +398,13 @@ static void peeked(struct oracle *o, uint32_t connection, const struct fanq_repl
     for (uint32_t i = 0; i < p->slice_count; i++)
         shown += peeked_slice(o, q, &p->slices[i]);
     /* The workload asks from the beginning, for all states. */
-    SIM_CHECK(p->more ? shown > 0
-                      : shown == q->counts[MESSAGE_READY] + q->counts[MESSAGE_HELD] + q->counts[MESSAGE_DELAYED],
+    SIM_CHECK(p->more
+                  ? shown > 0
+                  : shown == q->counts[MESSAGE_READY] + q->counts[MESSAGE_HELD] + q->counts[MESSAGE_DELAYED],
               "peek shows %lu messages and %s", shown, p->more ? "more" : "no more");
 }
 
-/* ---- effects ---------------------------------------------------------------------------------------------------- */
+/* ---- effects ---- */
 
 static void error_reply(struct oracle *o, uint32_t connection, const struct fanq_reply *reply)
 {
@@ -474,7 +483,7 @@ void oracle_effect(void *oracle, const struct effect *effect)
     }
 }
 
-/* ---- a turn ----------------------------------------------------------------------------------------------------- */
+/* ---- a turn ---- */
 
 void oracle_turn(struct oracle *o)
 {
@@ -488,7 +497,8 @@ static void answers_complete(struct oracle *o)
     struct accepteds *all = &o->accepteds;
 
     for (uint32_t i = 0; i < ORACLE_CONNECTIONS; i++)
-        SIM_CHECK(o->connections[i].open_asks == 0, "%lu requests of connection %u were not answered in their turn",
+        SIM_CHECK(o->connections[i].open_asks == 0,
+                  "%lu requests of connection %u were not answered in their turn",
                   o->connections[i].open_asks, i);
     SIM_CHECK(all->committed == all->count, "what was published is in no commit");
     for (; all->head < all->count && all->items[all->head].commit <= o->sim->synced; all->head++) {
@@ -505,7 +515,8 @@ static bool limit_reached(const struct oracle *o, const struct book_queue *q)
     return q->counts[MESSAGE_HELD] >= o->sim->options.core.in_flight_per_queue_max;
 }
 
-/* Which of an ephemeral queue's messages were dropped it says with the next delivery: any may be the head. */
+/* Which of an ephemeral queue's messages were dropped it says with the next delivery: any may be the
+ * head. */
 static bool any_fetching(const struct oracle *o, const struct book_feed *f)
 {
     for (uint64_t seq = f->unread_from; seq < f->first + f->count; seq++)
@@ -514,26 +525,40 @@ static bool any_fetching(const struct oracle *o, const struct book_feed *f)
     return false;
 }
 
+static bool unread_absent(const struct oracle *o, const struct book_queue *q, struct book_feed *f)
+{
+    uint64_t unread;
+
+    return book_unread(f, &unread) == NULL || sim_is_fetching(o->sim, f->stream->number, unread) ||
+           (q->ephemeral && any_fetching(o, f));
+}
+
+/* Takes those of the feed that came again off *left. */
+static bool again_absent(const struct oracle *o, const struct book_feed *f, uint64_t *left)
+{
+    for (uint64_t seq = f->live_from; *left > 0 && seq < f->first + f->count; seq++) {
+        const struct book_message *m = &f->messages[seq - f->first];
+
+        if (m->state != MESSAGE_READY || m->deliveries == 0)
+            continue;
+        if (!sim_is_fetching(o->sim, f->stream->number, seq))
+            return false;
+        --*left;
+    }
+    return true;
+}
+
 /* Whether all that the queue has must be fetched first, and is being fetched. */
 static bool only_absent(const struct oracle *o, struct book_queue *q)
 {
+    uint64_t left = q->ready_again;
+
     if (o->sim->fetch_count == 0)
         return false;
-    for (uint32_t i = 0; i < q->feed_count; i++) {
-        struct book_feed *f = q->feeds[i];
-        uint64_t unread;
-
-        if (book_unread(f, &unread) != NULL && !sim_is_fetching(o->sim, f->stream->number, unread) &&
-            !(q->ephemeral && any_fetching(o, f)))
+    for (uint32_t i = 0; i < q->feed_count && q->absent_turn != o->sim->turn; i++)
+        if (!unread_absent(o, q, q->feeds[i]) || !again_absent(o, q->feeds[i], &left))
             return false;
-        for (uint64_t seq = f->live_from; q->ready_again > 0 && seq < f->first + f->count; seq++) {
-            const struct book_message *m = book_message(f, seq);
-
-            if (m != NULL && m->state == MESSAGE_READY && m->deliveries > 0 &&
-                !sim_is_fetching(o->sim, f->stream->number, seq))
-                return false;
-        }
-    }
+    q->absent_turn = o->sim->turn;
     return true;
 }
 
@@ -553,9 +578,10 @@ static void nobody_waits(struct oracle *o)
                       "request %lx waits for queue %u, which has %lu messages ready", w->id, q->slot,
                       q->counts[MESSAGE_READY]);
         }
-        SIM_CHECK(w->due_ms > o->sim->now_ms || o->sim->fetch_count > 0, "the wait of request %lx was over at %lu",
-                  w->id, w->due_ms);
-        SIM_CHECK(w->due_ms <= o->sim->now_ms || w->due_ms >= next_ms, "nothing ends the wait of request %lx", w->id);
+        SIM_CHECK(w->due_ms > o->sim->now_ms || o->sim->fetch_count > 0,
+                  "the wait of request %lx was over at %lu", w->id, w->due_ms);
+        SIM_CHECK(w->due_ms <= o->sim->now_ms || w->due_ms >= next_ms, "nothing ends the wait of request %lx",
+                  w->id);
     }
     SIM_CHECK(book_next_ms(&o->book) >= next_ms, "nothing brings back the messages due at %lu",
               book_next_ms(&o->book));
@@ -570,11 +596,12 @@ static void figures_check(const struct oracle *o)
     for (uint32_t i = 0; i < o->book.queue_count; i++)
         if (o->book.queues[i]->alive)
             in_flight += o->book.queues[i]->counts[MESSAGE_HELD];
-    SIM_CHECK(figures.in_flight == in_flight && figures.published == o->published &&
-                  figures.delivered == o->delivered && figures.deleted == o->deleted,
-              "figures: %lu in flight, %lu published, %lu delivered, %lu deleted; should be %lu, %lu, %lu, %lu",
-              figures.in_flight, figures.published, figures.delivered, figures.deleted, in_flight, o->published,
-              o->delivered, o->deleted);
+    SIM_CHECK(
+        figures.in_flight == in_flight && figures.published == o->published &&
+            figures.delivered == o->delivered && figures.deleted == o->deleted,
+        "figures: %lu in flight, %lu published, %lu delivered, %lu deleted; should be %lu, %lu, %lu, %lu",
+        figures.in_flight, figures.published, figures.delivered, figures.deleted, in_flight, o->published,
+        o->delivered, o->deleted);
 }
 
 void oracle_turn_end(struct oracle *o)

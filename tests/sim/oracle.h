@@ -1,14 +1,18 @@
 /* Our promises, checked after every step of a simulated run.
  *
- * Place:    between the workload and the simulated shell. The workload tells it each request before it is made
- *           (oracle_ask_...), the shell each effect before it is carried out, and after each turn it looks at the whole.
- * Promises: - each request is answered once, with what must be answered, and a publish no earlier and no later than with
- *             the sync of its commit
- *           - what was accepted is appended whole, in order, and delivered to just the queues that had subscribed
+ * Place:    between the workload and the simulated shell. The workload tells it each request before it
+ *           is made (oracle_ask_...), the shell each effect before it is carried out, and after each
+ *           turn it looks at the whole.
+ * Promises: - each request is answered once, with what must be answered, and a publish no earlier and no
+ *             later than with the sync of its commit
+ *           - what was accepted is appended whole, in order, and delivered to just the queues that had
+ *             subscribed
  *           - bytes delivered are the bytes published; delivery counts and first receive times are exact
  *           - a message has at most one holder, and none again after it was deleted
- *           - of one stream, messages are first delivered in order and without gaps; streams are merged by arrival
- *           - a delivery keeps to count, bytes, credit and the limit on what is in flight, and leaves nothing out
+ *           - of one stream, messages are first delivered in order and without gaps; streams are merged
+ *             by arrival
+ *           - a delivery keeps to count, bytes, credit and the limit on what is in flight, and leaves
+ *             nothing out
  *           - those who wait are served in turn, at once, and told in time when there was nothing
  *           - figures and lists say what is so */
 #pragma once
@@ -41,7 +45,7 @@ struct waiter {
     uint64_t due_ms; /* UINT64_MAX: a push */
     uint64_t messages, bytes;
     bool auto_delete;
-    uint64_t visibility_ms; /* or FANQ_QUEUE_DEFAULT */
+    uint64_t visibility_ms;     /* or FANQ_QUEUE_DEFAULT */
     struct topic_record *topic; /* push on a topic: queues[0] is ephemeral */
     struct holds holds;         /* push */
 };
@@ -61,9 +65,9 @@ struct connection {
     uint32_t incarnation;
     struct ask *asks; /* of this incarnation, by the low half of the request id */
     uint64_t ask_count, ask_capacity;
-    uint64_t open_asks;  /* to be answered by the end of the turn */
-    uint32_t parked;     /* peeks that wait for memory */
-    struct holds given;  /* for the workload: to ack, nack, extend */
+    uint64_t open_asks; /* to be answered by the end of the turn */
+    uint32_t parked;    /* peeks that wait for memory */
+    struct holds given; /* for the workload: to ack, nack, extend */
 };
 
 struct topic_record {
@@ -107,8 +111,9 @@ struct oracle {
     uint64_t next_place;
     uint64_t next_uid, next_arrival;
     struct accepteds accepteds;
-    uint64_t room_least, room_most; /* what the core has left in this turn: all that is sent counts, or what is stored */
-    bool refused;                   /* the publish under way got NO_ROOM */
+    /* What the core has left in this turn: if all that is sent counts, and if only what is stored does. */
+    uint64_t room_least, room_most;
+    bool refused; /* the publish under way got NO_ROOM */
     uint64_t delivered, deleted, published, empty;
 };
 
@@ -140,7 +145,7 @@ struct fanq_bytes oracle_topic_name(uint32_t slot);
 /* Fills a record of `bytes` bytes, at least ORACLE_PIECE_BYTES, that nobody else publishes. */
 void oracle_record_write(uint8_t *at, uint64_t uid, uint32_t bytes);
 
-/* ---- between the files of the oracle ------------------------------------------------------------------------------ */
+/* ---- between the files of the oracle ---- */
 
 bool oracle_topic_feeds(const struct topic_record *t);
 struct waiter *oracle_waiter_find(const struct oracle *o, uint32_t connection, uint64_t id);

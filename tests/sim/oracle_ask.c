@@ -1,5 +1,5 @@
-/* What is asked, what it changes, and how it must be answered. The book is changed when the request is made, as the core
- * changes its state then, however late the effects are looked at. */
+/* What is asked, what it changes, and how it must be answered. The book is changed when the request is
+ * made, as the core changes its state then, however late the effects are looked at. */
 #include "oracle.h"
 
 #include <stdlib.h>
@@ -40,7 +40,7 @@ void holds_add(struct holds *h, const struct hold *hold)
     h->items[h->count++] = *hold;
 }
 
-/* ---- what there is ---------------------------------------------------------------------------------------------- */
+/* ---- what there is ---- */
 
 static struct book_queue *queue_make(struct oracle *o, uint32_t slot)
 {
@@ -130,7 +130,7 @@ static void queue_end(struct oracle *o, struct book_queue *q)
     book_queue_end(q);
 }
 
-/* ---- those who wait --------------------------------------------------------------------------------------------- */
+/* ---- those who wait ---- */
 
 struct waiter *oracle_waiter_find(const struct oracle *o, uint32_t connection, uint64_t id)
 {
@@ -205,7 +205,7 @@ static uint32_t waiters_of(const struct oracle *o, uint32_t connection)
     return count;
 }
 
-/* ---- requests --------------------------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 uint64_t oracle_next_id(const struct oracle *o, uint32_t connection)
 {
@@ -383,8 +383,8 @@ static uint64_t message_change(struct oracle *o, struct book_queue *q, struct bo
     return 1;
 }
 
-static void timer_start(struct oracle *o, struct book_queue *q, struct book_feed *f, const struct fanq_range *range,
-                        uint64_t due_ms)
+static void timer_start(struct oracle *o, struct book_queue *q, struct book_feed *f,
+                        const struct fanq_range *range, uint64_t due_ms)
 {
     uint64_t first = range->first > f->first ? range->first : f->first;
     uint64_t end = range->first + range->count;
@@ -422,7 +422,7 @@ static void ask_change(struct oracle *o, const struct fanq_request *r, struct as
     }
 }
 
-/* ---- publishing ------------------------------------------------------------------------------------------------- */
+/* ---- publishing ---- */
 
 static void accepted_add(struct oracle *o, const struct accepted *accepted)
 {
@@ -518,10 +518,11 @@ static void publish_settle(struct oracle *o, uint32_t connection, const struct f
         publish_accept(o, connection, r);
         return;
     }
-    SIM_CHECK(length > o->room_least, "NO_ROOM for %lu bytes, but there is room for %lu", length, o->room_least);
+    SIM_CHECK(length > o->room_least, "NO_ROOM for %lu bytes, but there is room for %lu", length,
+              o->room_least);
 }
 
-/* ---- the catalogue ---------------------------------------------------------------------------------------------- */
+/* ---- the catalogue ---- */
 
 static void attributes_apply(struct book_queue *q, const struct fanq_queue_attributes *a)
 {
@@ -702,8 +703,8 @@ void oracle_ask(struct oracle *o, uint32_t connection, const struct fanq_request
     }
 }
 
-/* Answers that tell how things are must be compared before things change; a publish that may not fit must be known to
- * have been taken or refused. */
+/* Answers that tell how things are must be compared before things change; a publish that may not fit
+ * must be known to have been taken or refused. */
 bool oracle_must_see(const struct oracle *o, const struct fanq_request *r)
 {
     switch (r->op) {
@@ -738,7 +739,7 @@ void oracle_asked(struct oracle *o, uint32_t connection, const struct fanq_reque
     }
 }
 
-/* ---- connections ------------------------------------------------------------------------------------------------ */
+/* ---- connections ---- */
 
 void oracle_disconnect(struct oracle *o, uint32_t connection)
 {

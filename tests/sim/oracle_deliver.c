@@ -1,4 +1,5 @@
-/* Deliveries: the right messages, of the right queue, to who is next, no more than was asked for and no less. */
+/* Deliveries: the right messages, of the right queue, to who is next, no more than was asked for and no
+ *             less. */
 #include "oracle.h"
 
 enum { SLICE_BYTES_ASSUMED = 64, SLICES_MANY = 500 };
@@ -13,7 +14,7 @@ struct given {
     bool first_time;     /* one of the messages was not delivered before */
 };
 
-/* ---- nothing to give -------------------------------------------------------------------------------------------- */
+/* ---- nothing to give ---- */
 
 static void ended_empty(struct oracle *o, const struct effect *e)
 {
@@ -40,7 +41,7 @@ static void ended_empty(struct oracle *o, const struct effect *e)
     oracle_waiter_end(o, w);
 }
 
-/* ---- whose turn it is ------------------------------------------------------------------------------------------- */
+/* ---- whose turn it is ---- */
 
 static bool waits_on(const struct waiter *w, const struct book_queue *q)
 {
@@ -67,13 +68,13 @@ static struct book_queue *queue_given(const struct waiter *w, const struct fanq_
     for (uint32_t i = 0; i < w->queue_count; i++)
         if (w->queues[i]->id == d->queue_id)
             return w->queues[i];
-    SIM_CHECK(w->queues[0]->ephemeral && w->queues[0]->id == 0, "request %lx gets messages of queue %lu", w->id,
-              d->queue_id);
+    SIM_CHECK(w->queues[0]->ephemeral && w->queues[0]->id == 0, "request %lx gets messages of queue %lu",
+              w->id, d->queue_id);
     w->queues[0]->id = d->queue_id;
     return w->queues[0];
 }
 
-/* ---- messages --------------------------------------------------------------------------------------------------- */
+/* ---- messages ---- */
 
 /* The backlog of an ephemeral subscription is bounded: the oldest were dropped. Gives how many. */
 static uint64_t dropped_before(struct book_queue *q, struct book_feed *f, uint64_t seq)
@@ -105,13 +106,13 @@ static void message_given(struct given *g, struct book_feed *f, uint64_t seq, co
     struct oracle *o = g->oracle;
     struct book_message *m = book_message(f, seq);
 
-    SIM_CHECK(m != NULL && m->state == MESSAGE_READY, "message %lu of stream %lu is delivered in state %d", seq,
-              slice->stream, m == NULL ? -1 : m->state);
+    SIM_CHECK(m != NULL && m->state == MESSAGE_READY, "message %lu of stream %lu is delivered in state %d",
+              seq, slice->stream, m == NULL ? -1 : m->state);
     SIM_CHECK(m->deliveries + 1 == slice->deliveries && m->first_receive_ms == slice->first_receive_ms,
               "message %lu of stream %lu: delivery %u since %lu, not %u since %lu", seq, slice->stream,
               slice->deliveries, slice->first_receive_ms, m->deliveries + 1, m->first_receive_ms);
-    SIM_CHECK(m->deliveries == 0 || !g->first_time, "message %lu of stream %lu comes again, but behind new ones", seq,
-              slice->stream);
+    SIM_CHECK(m->deliveries == 0 || !g->first_time,
+              "message %lu of stream %lu comes again, but behind new ones", seq, slice->stream);
     if (m->deliveries == 0)
         first_delivery(g, f, seq, &f->stream->bodies[seq]);
     book_move(g->queue, m, g->waiter->auto_delete ? MESSAGE_GONE : MESSAGE_HELD);
@@ -120,7 +121,8 @@ static void message_given(struct given *g, struct book_feed *f, uint64_t seq, co
     m->batch = g->delivery->batch;
 }
 
-static void slice_bytes_check(const struct given *g, const struct book_feed *f, const struct fanq_slice *slice)
+static void slice_bytes_check(const struct given *g, const struct book_feed *f,
+                              const struct fanq_slice *slice)
 {
     const uint8_t *at = slice->records.data;
 
@@ -138,9 +140,14 @@ static void slice_hold(struct given *g, struct book_feed *f, const struct fanq_s
 {
     struct oracle *o = g->oracle;
     struct waiter *w = g->waiter;
-    uint64_t until_ms =
-        o->book.now_ms + (w->visibility_ms == FANQ_QUEUE_DEFAULT ? g->queue->visibility_ms : w->visibility_ms);
-    struct hold hold = {g->queue,      f, g->delivery->queue_id, g->delivery->batch, slice->stream, slice->first_seq,
+    uint64_t until_ms = o->book.now_ms +
+                        (w->visibility_ms == FANQ_QUEUE_DEFAULT ? g->queue->visibility_ms : w->visibility_ms);
+    struct hold hold = {g->queue,
+                        f,
+                        g->delivery->queue_id,
+                        g->delivery->batch,
+                        slice->stream,
+                        slice->first_seq,
                         slice->records.count};
 
     for (uint32_t i = 0; i < slice->records.count; i++)
@@ -160,7 +167,8 @@ static void slice_given(struct given *g, const struct fanq_slice *slice)
               slice->stream);
     SIM_CHECK(slice->epoch == g->oracle->sim->options.core.epoch, "a slice has a wrong epoch");
     if (g->queue->ephemeral && g->count == 0)
-        SIM_CHECK(dropped_before(g->queue, f, slice->first_seq) == g->delivery->dropped, "wrong count of dropped");
+        SIM_CHECK(dropped_before(g->queue, f, slice->first_seq) == g->delivery->dropped,
+                  "wrong count of dropped");
     for (uint32_t i = 0; i < slice->records.count; i++)
         message_given(g, f, slice->first_seq + i, slice);
     slice_bytes_check(g, f, slice);
@@ -171,7 +179,7 @@ static void slice_given(struct given *g, const struct fanq_slice *slice)
     g->last_bytes = f->stream->bodies[slice->first_seq + slice->records.count - 1].bytes;
 }
 
-/* ---- the whole delivery ----------------------------------------------------------------------------------------- */
+/* ---- the whole delivery ---- */
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
@@ -188,7 +196,8 @@ static void limits_check(const struct given *g)
     SIM_CHECK(g->count <= w->messages, "request %lx gets %lu messages, it asked for %lu", w->id, g->count,
               w->messages);
     SIM_CHECK(g->bytes <= bytes_max || g->count == 1 ||
-                  (w->op == FANQ_OP_PUSH && g->bytes <= FANQ_DELIVERY_BYTES_MAX && g->bytes - g->last_bytes < w->bytes),
+                  (w->op == FANQ_OP_PUSH && g->bytes <= FANQ_DELIVERY_BYTES_MAX &&
+                   g->bytes - g->last_bytes < w->bytes),
               "request %lx gets %lu bytes, it asked for %lu", w->id, g->bytes, w->bytes);
     SIM_CHECK(g->queue->counts[MESSAGE_HELD] <= options->in_flight_per_queue_max,
               "queue %u has %lu messages in flight", g->queue->slot, g->queue->counts[MESSAGE_HELD]);
@@ -218,7 +227,8 @@ static void nothing_left_out(const struct given *g)
 {
     const struct waiter *w = g->waiter;
     struct book_queue *q = g->queue;
-    bool limited = !w->auto_delete && q->counts[MESSAGE_HELD] >= g->oracle->sim->options.core.in_flight_per_queue_max;
+    bool limited =
+        !w->auto_delete && q->counts[MESSAGE_HELD] >= g->oracle->sim->options.core.in_flight_per_queue_max;
     uint32_t slices = g->delivery->slice_count, next;
 
     if (g->oracle->sim->options.absent_percent > 0 || limited || g->count == w->messages ||
@@ -229,8 +239,8 @@ static void nothing_left_out(const struct given *g)
     next = next_bytes(q);
     SIM_CHECK(next == 0 || g->bytes + next > w->bytes ||
                   g->bytes + next + (slices + 1) * SLICE_BYTES_ASSUMED > FANQ_DELIVERY_BYTES_MAX,
-              "request %lx gets %lu messages of %lu bytes in %u slices, one more of %u would fit in %lu", w->id,
-              g->count, g->bytes, slices, next, w->bytes);
+              "request %lx gets %lu messages of %lu bytes in %u slices, one more of %u would fit in %lu",
+              w->id, g->count, g->bytes, slices, next, w->bytes);
 }
 
 static void waiter_served(struct oracle *o, struct given *g)
@@ -242,7 +252,8 @@ static void waiter_served(struct oracle *o, struct given *g)
         oracle_waiter_end(o, w);
         return;
     }
-    SIM_CHECK(oracle_ask_of(o, w->connection, w->id)->answered, "push %lx delivers before it is accepted", w->id);
+    SIM_CHECK(oracle_ask_of(o, w->connection, w->id)->answered, "push %lx delivers before it is accepted",
+              w->id);
     w->messages -= g->count;
     w->bytes -= least(g->bytes, w->bytes);
     oracle_line_up(o, w);

@@ -72,7 +72,7 @@ void sim_free(struct sim *s)
     free(s);
 }
 
-/* ---- messages that are not in memory ---------------------------------------------------------------------------- */
+/* ---- messages that are not in memory ---- */
 
 /* A block leaves memory at an age of its own, or never. */
 static bool block_left_memory(const struct sim *s, uint64_t stream, const struct block *block)
@@ -143,8 +143,10 @@ static void fetch_end(struct sim *s, const struct sim_fetch *fetch)
     struct event ev = {.kind = EVENT_RESIDENT, .resident = {fetch->stream, fetch->first_seq, fetch->count}};
     struct block block;
 
-    for (uint64_t seq = fetch->first_seq; seq - fetch->first_seq < fetch->count; seq = block.first_seq + block.count) {
-        if (!tail_block(s->tail, fetch->stream, seq, &block) || block.first_seq - fetch->first_seq >= fetch->count)
+    for (uint64_t seq = fetch->first_seq; seq - fetch->first_seq < fetch->count;
+         seq = block.first_seq + block.count) {
+        if (!tail_block(s->tail, fetch->stream, seq, &block) ||
+            block.first_seq - fetch->first_seq >= fetch->count)
             break; /* nobody needs the rest any more */
         if (!block_is_cached(s, fetch->stream, block.first_seq))
             resident_add(s, fetch->stream, block.first_seq);
@@ -175,7 +177,7 @@ static void residents_leave(struct sim *s)
             i++;
 }
 
-/* ---- deliveries under way --------------------------------------------------------------------------------------- */
+/* ---- deliveries under way ---- */
 
 static uint64_t bytes_hash(const uint8_t *data, size_t length)
 {
@@ -215,7 +217,7 @@ static void pins_end_due(struct sim *s)
     }
 }
 
-/* ---- effects ---------------------------------------------------------------------------------------------------- */
+/* ---- effects ---- */
 
 static void commit_append(struct sim *s, const struct commit *commit)
 {
@@ -265,7 +267,7 @@ static void step(struct sim *s, const struct event *ev)
         sim_carry_out(s);
 }
 
-/* ---- a turn ----------------------------------------------------------------------------------------------------- */
+/* ---- a turn ---- */
 
 void sim_turn(struct sim *s)
 {

@@ -1,16 +1,17 @@
 /* The shell of the broker on virtual time: what net/ and log/ are to the core in production.
  *
- * Place:   one real core over one real tail. It steps turns in the order that the core's header prescribes, carries out
- *          the effects, and hands each of them to one listener.
- * Faults:  commits are synced turns later and several at once; blocks leave memory, and come back some time after they
- *          were fetched, for a while; effects are carried out late within a turn; the memory of a request is spoilt as
- *          soon as the core may no longer look at it; deliveries stay pinned and are compared again later.
+ * Place:   one real core over one real tail. It steps turns in the order that the core's header
+ *          prescribes, carries out the effects, and hands each of them to one listener.
+ * Faults:  commits are synced turns later and several at once; blocks leave memory, and come back some
+ *          time after they were fetched, for a while; effects are carried out late within a turn; the
+ *          memory of a request is spoilt as soon as the core may no longer look at it; deliveries stay
+ *          pinned and are compared again later.
  * Repeats: everything random comes from the seed. */
 #pragma once
 
 #include "core/core.h"
 #include "log/tail.h"
-#include "random.h"
+#include "rng.h"
 
 struct sim_options {
     uint64_t seed;
@@ -102,8 +103,8 @@ bool sim_is_fetching(const struct sim *s, uint64_t stream, uint64_t seq);
 
 /* Says what is wrong and how to repeat the run, then aborts. */
 _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-#define SIM_CHECK(condition, ...)                                                                                 \
-    do {                                                                                                          \
-        if (!(condition))                                                                                         \
-            sim_fail(__VA_ARGS__);                                                                                \
+#define SIM_CHECK(condition, ...)                                                                            \
+    do {                                                                                                     \
+        if (!(condition))                                                                                    \
+            sim_fail(__VA_ARGS__);                                                                           \
     } while (0)

@@ -109,8 +109,8 @@ static void delivery(FILE *out, const struct fanq_delivery *d)
 {
     fprintf(out, " queue %lu batch %lu", d->queue_id, d->batch);
     for (uint32_t i = 0; i < d->slice_count; i++)
-        fprintf(out, " %lu:%lu+%u*%u", d->slices[i].stream, d->slices[i].first_seq, d->slices[i].records.count,
-                d->slices[i].deliveries);
+        fprintf(out, " %lu:%lu+%u*%u", d->slices[i].stream, d->slices[i].first_seq,
+                d->slices[i].records.count, d->slices[i].deliveries);
     if (d->dropped > 0)
         fprintf(out, " dropped %lu", d->dropped);
 }
@@ -165,12 +165,12 @@ void trace_effect(FILE *out, const struct sim *s, const struct effect *e)
         break;
     case EFFECT_TRIM:
     case EFFECT_STREAM_END:
-        fprintf(out, "%6lu turn %lu  %s %lu:%lu\n", s->now_ms, s->turn, e->kind == EFFECT_TRIM ? "trim" : "end",
-                e->trim.stream, e->trim.seq);
+        fprintf(out, "%6lu turn %lu  %s %lu:%lu\n", s->now_ms, s->turn,
+                e->kind == EFFECT_TRIM ? "trim" : "end", e->trim.stream, e->trim.seq);
         break;
     case EFFECT_FETCH:
-        fprintf(out, "%6lu turn %lu  fetch %lu:%lu+%lu\n", s->now_ms, s->turn, e->fetch.stream, e->fetch.first_seq,
-                e->fetch.count);
+        fprintf(out, "%6lu turn %lu  fetch %lu:%lu+%lu\n", s->now_ms, s->turn, e->fetch.stream,
+                e->fetch.first_seq, e->fetch.count);
         break;
     }
 }

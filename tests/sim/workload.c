@@ -36,16 +36,19 @@ enum op {
     OPS
 };
 
-/* What is common in a long life of a broker; each seed multiplies each of these with a factor of its own. */
+/* What is common in a long life of a broker; each seed multiplies each of these with a factor of its
+ * own. */
 static const uint32_t usual_weights[OPS] = {
-    [OP_SEND] = 120,      [OP_PUBLISH] = 120,     [OP_RECEIVE] = 200,   [OP_PUSH] = 12,        [OP_PUSH_TOPIC] = 6,
-    [OP_CREDIT] = 40,     [OP_PUSH_STOP] = 4,     [OP_ACK] = 220,       [OP_NACK] = 40,        [OP_EXTEND] = 40,
-    [OP_PEEK] = 6,        [OP_PURGE] = 1,         [OP_QUEUE_CREATE] = 8, [OP_QUEUE_SET] = 3,   [OP_QUEUE_GET] = 12,
-    [OP_QUEUE_DELETE] = 1, [OP_TOPIC_CREATE] = 4, [OP_TOPIC_GET] = 3,   [OP_TOPIC_DELETE] = 1, [OP_SUBSCRIBE] = 12,
-    [OP_UNSUBSCRIBE] = 3, [OP_LIST] = 2,          [OP_PING] = 1,        [OP_BLOCK] = 6,        [OP_WRITABLE] = 12,
-    [OP_DISCONNECT] = 3};
+    [OP_SEND] = 120,       [OP_PUBLISH] = 120, [OP_RECEIVE] = 200,    [OP_PUSH] = 12,
+    [OP_PUSH_TOPIC] = 6,   [OP_CREDIT] = 40,   [OP_PUSH_STOP] = 4,    [OP_ACK] = 220,
+    [OP_NACK] = 40,        [OP_EXTEND] = 40,   [OP_PEEK] = 6,         [OP_PURGE] = 1,
+    [OP_QUEUE_CREATE] = 8, [OP_QUEUE_SET] = 3, [OP_QUEUE_GET] = 12,   [OP_QUEUE_DELETE] = 1,
+    [OP_TOPIC_CREATE] = 4, [OP_TOPIC_GET] = 3, [OP_TOPIC_DELETE] = 1, [OP_SUBSCRIBE] = 12,
+    [OP_UNSUBSCRIBE] = 3,  [OP_LIST] = 2,      [OP_PING] = 1,         [OP_BLOCK] = 6,
+    [OP_WRITABLE] = 12,    [OP_DISCONNECT] = 3};
 
-enum { TAIL_WARM_BYTES_MAX = (PAGES_WARM_MAX + 1) * TAIL_PAGE_BYTES }; /* what it may keep for the next commits */
+/* What the tail may keep for the next commits when everything is deleted. */
+enum { TAIL_WARM_BYTES_MAX = (PAGES_WARM_MAX + 1) * TAIL_PAGE_BYTES };
 
 struct workload {
     struct rng rng;
@@ -60,7 +63,7 @@ struct workload {
     uint32_t backlog_max; /* above it, less is sent */
 };
 
-/* ---- making requests -------------------------------------------------------------------------------------------- */
+/* ---- making requests ---- */
 
 static void make(struct workload *w, uint32_t connection, struct fanq_request *r)
 {
@@ -83,7 +86,8 @@ static void learn_ids(struct workload *w, uint32_t connection)
 {
     for (uint32_t slot = 0; slot < ORACLE_QUEUES; slot++)
         if (w->oracle.queues[slot] != NULL && w->oracle.queues[slot]->id == 0)
-            make(w, connection, &(struct fanq_request){.op = FANQ_OP_QUEUE_GET, .name = oracle_queue_name(slot)});
+            make(w, connection,
+                 &(struct fanq_request){.op = FANQ_OP_QUEUE_GET, .name = oracle_queue_name(slot)});
 }
 
 static struct fanq_bytes some_queue(struct workload *w)
@@ -154,13 +158,14 @@ static void do_receive(struct workload *w, uint32_t connection)
 static void do_push(struct workload *w, uint32_t connection, enum fanq_push_target kind)
 {
     bool topic = kind == FANQ_PUSH_TOPIC;
-    struct fanq_request r = {.op = FANQ_OP_PUSH,
-                             .push = {.target = topic ? some_topic(w) : some_queue(w),
-                                      .target_kind = kind,
-                                      .mode = rng_chance(&w->rng, topic ? 95 : 40) ? FANQ_PUSH_AUTO : FANQ_PUSH_ACK,
-                                      .messages = rng_skewed(&w->rng, 0, 1000),
-                                      .bytes = rng_skewed(&w->rng, 0, 1000000),
-                                      .visibility_ms = some_visibility_ms(w)}};
+    struct fanq_request r = {
+        .op = FANQ_OP_PUSH,
+        .push = {.target = topic ? some_topic(w) : some_queue(w),
+                 .target_kind = kind,
+                 .mode = rng_chance(&w->rng, topic ? 95 : 40) ? FANQ_PUSH_AUTO : FANQ_PUSH_ACK,
+                 .messages = rng_skewed(&w->rng, 0, 1000),
+                 .bytes = rng_skewed(&w->rng, 0, 1000000),
+                 .visibility_ms = some_visibility_ms(w)}};
 
     make(w, connection, &r);
 }
@@ -185,14 +190,14 @@ static uint64_t some_push(struct workload *w, uint32_t connection)
 
 static void do_credit(struct workload *w, uint32_t connection)
 {
-    struct fanq_request r = {.op = FANQ_OP_CREDIT,
-                             .credit = {some_push(w, connection), rng_skewed(&w->rng, 0, 500),
-                                        rng_skewed(&w->rng, 0, 500000)}};
+    struct fanq_request r = {
+        .op = FANQ_OP_CREDIT,
+        .credit = {some_push(w, connection), rng_skewed(&w->rng, 0, 500), rng_skewed(&w->rng, 0, 500000)}};
 
     make(w, connection, &r);
 }
 
-/* ---- settling what was received --------------------------------------------------------------------------------- */
+/* ---- settling what was received ---- */
 
 enum { SETTLE_RANGES_MAX = 8 };
 
@@ -200,7 +205,8 @@ enum { SETTLE_RANGES_MAX = 8 };
 static struct fanq_range some_range(struct workload *w, const struct hold *h)
 {
     uint64_t first = rng_chance(&w->rng, 60) ? 0 : rng_below(&w->rng, (uint32_t)h->count);
-    uint64_t count = rng_chance(&w->rng, 60) ? h->count - first : 1 + rng_below(&w->rng, (uint32_t)(h->count - first));
+    uint64_t count =
+        rng_chance(&w->rng, 60) ? h->count - first : 1 + rng_below(&w->rng, (uint32_t)(h->count - first));
 
     return (struct fanq_range){h->stream, h->first + first, count};
 }
@@ -239,13 +245,14 @@ static void do_settle(struct workload *w, uint32_t connection, enum fanq_op op)
         else
             index++;
     }
-    r.change.ranges = fanq_ranges_over((struct fanq_bytes){writer.start, fanq_writer_length(&writer)}, range_count);
+    r.change.ranges =
+        fanq_ranges_over((struct fanq_bytes){writer.start, fanq_writer_length(&writer)}, range_count);
     if (op != FANQ_OP_ACK && rng_chance(&w->rng, 70))
         r.change.time_ms = rng_skewed(&w->rng, 0, w->visibility_ms_max);
     make(w, connection, &r);
 }
 
-/* ---- the catalogue ---------------------------------------------------------------------------------------------- */
+/* ---- the catalogue ---- */
 
 static void do_queue_attributes(struct workload *w, uint32_t connection, enum fanq_op op)
 {
@@ -286,14 +293,15 @@ static void do_list(struct workload *w, uint32_t connection)
 
 static void do_peek(struct workload *w, uint32_t connection)
 {
-    make(w, connection, &(struct fanq_request){.op = FANQ_OP_PEEK,
-                                               .peek = {.queue = some_queue(w),
-                                                        .messages_max = rng_skewed(&w->rng, 1, 1000),
-                                                        .bytes_max = rng_skewed(&w->rng, 1, 1000000),
-                                                        .states = FANQ_STATE_ALL}});
+    make(w, connection,
+         &(struct fanq_request){.op = FANQ_OP_PEEK,
+                                .peek = {.queue = some_queue(w),
+                                         .messages_max = rng_skewed(&w->rng, 1, 1000),
+                                         .bytes_max = rng_skewed(&w->rng, 1, 1000000),
+                                         .states = FANQ_STATE_ALL}});
 }
 
-/* ---- connections ------------------------------------------------------------------------------------------------ */
+/* ---- connections ---- */
 
 static void do_block(struct workload *w, uint32_t connection, bool blocked)
 {
@@ -315,7 +323,7 @@ static void do_disconnect(struct workload *w, uint32_t connection)
     sim_connection_event(w->sim, EVENT_DISCONNECT, connection);
 }
 
-/* ---- choosing --------------------------------------------------------------------------------------------------- */
+/* ---- choosing ---- */
 
 static void do_op(struct workload *w, enum op op, uint32_t connection)
 {
@@ -356,7 +364,8 @@ static void do_op(struct workload *w, enum op op, uint32_t connection)
         do_credit(w, connection);
         break;
     case OP_PUSH_STOP:
-        make(w, connection, &(struct fanq_request){.op = FANQ_OP_PUSH_STOP, .push_stop = some_push(w, connection)});
+        make(w, connection,
+             &(struct fanq_request){.op = FANQ_OP_PUSH_STOP, .push_stop = some_push(w, connection)});
         break;
     case OP_ACK:
     case OP_NACK:
@@ -443,7 +452,7 @@ static void some_turn(struct workload *w, uint32_t *ops_left)
     oracle_turn_end(&w->oracle);
 }
 
-/* ---- the end: faults stop, everything left is delivered and deleted ----------------------------------------------- */
+/* ---- the end: faults stop, everything left is delivered and deleted ---- */
 
 static void quiet_turn(struct workload *w)
 {
@@ -465,12 +474,13 @@ static void faults_stop(struct workload *w)
 
 static void receive_all(struct workload *w, uint32_t slot)
 {
-    make(w, 0, &(struct fanq_request){.op = FANQ_OP_RECEIVE,
-                                      .receive = {.queues = {oracle_queue_name(slot)},
-                                                  .queue_count = 1,
-                                                  .messages_max = UINT32_MAX,
-                                                  .bytes_max = UINT32_MAX,
-                                                  .visibility_ms = FANQ_QUEUE_DEFAULT}});
+    make(w, 0,
+         &(struct fanq_request){.op = FANQ_OP_RECEIVE,
+                                .receive = {.queues = {oracle_queue_name(slot)},
+                                            .queue_count = 1,
+                                            .messages_max = UINT32_MAX,
+                                            .bytes_max = UINT32_MAX,
+                                            .visibility_ms = FANQ_QUEUE_DEFAULT}});
 }
 
 static void ack_all(struct workload *w, uint32_t connection)
@@ -528,10 +538,10 @@ static void everything_goes(struct workload *w)
         do_named(w, 0, FANQ_OP_TOPIC_DELETE, oracle_topic_name(i));
     oracle_turn_end(&w->oracle);
     core_figures(w->sim->core, &figures);
-    SIM_CHECK(figures.queues == 0 && figures.topics == 0 && figures.subscriptions == 0 && figures.streams == 0 &&
-                  figures.waiters == 0 && figures.in_flight == 0,
-              "something is left of %lu streams, %lu waiters, %lu in flight", figures.streams, figures.waiters,
-              figures.in_flight);
+    SIM_CHECK(figures.queues == 0 && figures.topics == 0 && figures.subscriptions == 0 &&
+                  figures.streams == 0 && figures.waiters == 0 && figures.in_flight == 0,
+              "something is left of %lu streams, %lu waiters, %lu in flight", figures.streams,
+              figures.waiters, figures.in_flight);
 }
 
 static void drain(struct workload *w)
@@ -564,7 +574,7 @@ static void wind_up(struct workload *w)
     core_check(w->sim->core);
 }
 
-/* ---- tempers ---------------------------------------------------------------------------------------------------- */
+/* ---- tempers ---- */
 
 static uint32_t one_of(struct rng *r, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 {
@@ -578,7 +588,8 @@ static void weights_choose(struct workload *w)
     for (uint32_t op = 0; op < OPS; op++) {
         uint32_t factor = one_of(&w->rng, 1, 2, 4, 8);
 
-        if (rng_chance(&w->rng, 15) && op != OP_SEND && op != OP_RECEIVE && op != OP_QUEUE_CREATE && op != OP_WRITABLE)
+        if (rng_chance(&w->rng, 15) && op != OP_SEND && op != OP_RECEIVE && op != OP_QUEUE_CREATE &&
+            op != OP_WRITABLE)
             factor = 0;
         w->weights[op] = usual_weights[op] * factor;
         w->weight_sum += w->weights[op];
@@ -630,7 +641,6 @@ static void memory_change(struct workload *w, bool short_of_memory)
         w->sim->room_bytes_max = rng_chance(&w->rng, 50) ? UINT64_MAX : rng_skewed(&w->rng, 0, 5000);
 }
 
-
 static void on_effect(void *context, const struct effect *effect)
 {
     struct workload *w = context;
@@ -661,8 +671,8 @@ void workload_run(const struct workload_options *options, struct workload_result
         }
     }
     wind_up(&w);
-    *ret_result = (struct workload_result){w.sim->turn, w.oracle.published, w.oracle.delivered, w.oracle.deleted,
-                                           w.sim->now_ms};
+    *ret_result = (struct workload_result){w.sim->turn, w.oracle.published, w.oracle.delivered,
+                                           w.oracle.deleted, w.sim->now_ms};
     oracle_close(&w.oracle);
     sim_free(w.sim);
 }

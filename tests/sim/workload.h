@@ -1,8 +1,8 @@
 /* Clients that do anything at all, from a seed.
  *
- * Each seed has its own temper: how many queues, topics and connections there are, how large messages are, which
- * requests are common, rare or missing, how time passes, which faults happen. So rare combinations come together in some seed,
- * which they would not if every run did a bit of everything. */
+ * Each seed has its own temper: how many queues, topics and connections there are, how large messages
+ * are, which requests are common, rare or missing, how time passes, which faults happen. So rare
+ * combinations come together in some seed, which they would not if every run did a bit of everything. */
 #pragma once
 
 #include <stdint.h>
