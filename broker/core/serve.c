@@ -149,8 +149,10 @@ static int plan_redelivery(struct core *c, struct plan *p, struct effects *out)
             continue;
         }
         n = plan_take(c, p, f->stream->number, &b, seq, gone_next_gone(&f->gone, seq, end) - seq);
-        if (n == 0)
+        if (n == 0) {
+            p->messages_left = 0; /* nothing smaller that is new may overtake it */
             break;
+        }
         redelivery_take(c, p, run_cut(c, r, seq, seq + n));
     }
     return 0;
