@@ -121,22 +121,16 @@ static int request_step(struct core *c, uint32_t connection, const struct fanq_r
 
 /* ---- time and memory ---- */
 
-static void timer_fire(struct core *c, struct timer *t, struct effects *out)
+/* A wait that is over ends in SERVE: what this turn brings, or brings back, still reaches it. */
+static void timer_fire(struct core *c, struct timer *t)
 {
-    struct consumer *k;
-
-    if (t->kind == TIMER_HOLDER) {
+    if (t->kind == TIMER_HOLDER)
         holder_make_ready(c, container_of(t, struct holder, timer));
-        return;
-    }
-    k = container_of(t, struct consumer, timer);
-    if (consumer_fetching(k))
-        list_append(&c->immediate, &k->link_waiting); /* messages are on their way into memory */
     else
-        consumer_end(c, k, out, 0);
+        list_append(&c->immediate, &container_of(t, struct consumer, timer)->link_waiting);
 }
 
-static int turn_step(struct core *c, const struct event *ev, struct effects *out)
+static void turn_step(struct core *c, const struct event *ev)
 {
     struct timer *t;
 
@@ -145,13 +139,8 @@ static int turn_step(struct core *c, const struct event *ev, struct effects *out
     c->wall_ms = ev->turn.wall_ms;
     c->room_bytes = ev->turn.room_bytes;
     c->turn++;
-    while (effects_reserve(out, 1) == 0) {
-        t = wheel_take(&c->wheel, c->now_ms);
-        if (t == NULL)
-            return 0;
-        timer_fire(c, t, out);
-    }
-    return FANQ_ERR_NOMEM;
+    while ((t = wheel_take(&c->wheel, c->now_ms)) != NULL)
+        timer_fire(c, t);
 }
 
 static void feed_resident(struct core *c, struct feed *f, uint64_t first_seq, uint64_t end)
@@ -192,7 +181,8 @@ int core_step(struct core *c, const struct event *ev, struct effects *out)
 
     switch (ev->kind) {
     case EVENT_TURN:
-        return turn_step(c, ev, out);
+        turn_step(c, ev);
+        return 0;
     case EVENT_REQUEST:
         if (effects_reserve(out, 2) != 0)
             return FANQ_ERR_NOMEM;
