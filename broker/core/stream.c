@@ -203,8 +203,8 @@ int commit_step(struct core *c, struct effects *out)
     struct effect *e;
     struct list *link;
 
-    if (list_empty(&c->staged_streams) && c->pending.count == 0)
-        return 0;
+    if (list_empty(&c->staged_streams))
+        return 0; /* what is pending belongs to earlier commits */
     list_for_each (at, &c->staged_streams)
         stream_count++;
     streams = arena_take(&out->arena, (stream_count + 1) * sizeof(*streams));
@@ -240,9 +240,11 @@ static void ephemeral_bound(struct core *c, struct feed *f)
     uint64_t before = f->next, newest_end;
     struct block newest, b;
 
+    if (f->next >= s->receivable)
+        return; /* it began behind what became receivable now */
     if (s->receivable - f->next > o->ephemeral_backlog_messages_max)
         f->next = s->receivable - o->ephemeral_backlog_messages_max;
-    if (f->next < s->receivable && o->view.block(o->view.context, s->number, s->receivable - 1, &newest)) {
+    if (o->view.block(o->view.context, s->number, s->receivable - 1, &newest)) {
         newest_end = newest.bytes_before + newest.bytes;
         while (f->next < newest.first_seq && o->view.block(o->view.context, s->number, f->next, &b) &&
                newest_end - b.bytes_before > o->ephemeral_backlog_bytes_max)
