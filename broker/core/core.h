@@ -1,19 +1,19 @@
 /* The pure broker: topics, queues, subscriptions, and who holds which message.
  *
- * Place:    one thread, the loop's; no clock, file, socket or random source. It is told what happened (an
- * event, with the time on it) and answers what to do (effects), so equal histories give equal effects on
- * every machine. Idea:     a message is (stream, seq). The core never sees a message's bytes but through the
- * view, block by block. Turn:     one turn of the loop is one batch:
+ * Place:    one thread, the loop's; no clock, file, socket or random source. It is told what happened (an event,
+ *           with the time on it) and answers what to do (effects), so equal histories give equal effects.
+ * Idea:     a message is (stream, seq). The core never sees a message's bytes but through the view, block by block.
+ * Turn:     one turn of the loop is one batch:
  *
  *               TURN        time, room left for messages; timers that came due
  *               REQUEST...  (DISCONNECT, BLOCKED, WRITABLE, RESIDENT, SYNCED in any number and order)
- *               COMMIT      lays the turn's publishes out as blocks       -> EFFECT_COMMIT, if there were any
- *               SYNCED      the commit is as safe as the mode promises    -> answers; its messages become
- * receivable SERVE       every queue that can give serves its waiters  -> EFFECT_DELIVER, EFFECT_TRIM
+ *               COMMIT      lays the turn's publishes out as blocks     -> EFFECT_COMMIT, if there were any
+ *               SYNCED      the commit is as safe as the mode promises  -> answers; its messages may be received
+ *               SERVE       every queue that can give serves its waiters  -> EFFECT_DELIVER, EFFECT_TRIM
  *
  *           In memory mode SYNCED follows COMMIT at once; with a log it comes in a later turn.
- * Effects:  are carried out in order, after each step or after several. An effect never changes the core by
- * itself; what comes of it (a connection that blocks) comes back as an event. */
+ * Effects:  are carried out in order, after each step or after several. An effect never changes the core by itself;
+ *           what comes of it (a connection that blocks) comes back as an event. */
 #pragma once
 
 #include "base/arena.h"
@@ -39,18 +39,16 @@ struct event {
     enum event_kind kind;
     union {
         struct {
-            uint64_t now_ms;  /* monotonic; never goes back */
-            uint64_t wall_ms; /* never goes back either: the shell sees to it */
-            uint64_t
-                room_bytes; /* how many bytes of records the turn may add; beyond it publishes get NO_ROOM */
+            uint64_t now_ms;     /* monotonic; never goes back */
+            uint64_t wall_ms;    /* never goes back either: the shell sees to it */
+            uint64_t room_bytes; /* of records that the turn may add; beyond it publishes get NO_ROOM */
         } turn;
+        /* Any op but HELLO, which is the shell's. Records are borrowed until this turn's EFFECT_COMMIT is done. */
         struct {
             uint32_t connection; /* < core_options.connections_max */
-            const struct fanq_request
-                *request;    /* records are borrowed until the effects of this turn's COMMIT are done */
-        } request;           /* REQUEST: any op but HELLO, which is the shell's */
-        uint32_t connection; /* DISCONNECT, BLOCKED (its socket is full: no pushes or answers of receives),
-                                WRITABLE */
+            const struct fanq_request *request;
+        } request;
+        uint32_t connection; /* DISCONNECT, BLOCKED (its socket is full: give it no messages), WRITABLE */
         struct {
             uint64_t stream, first_seq, count;
         } resident;      /* these messages are in memory now, as an EFFECT_FETCH asked */

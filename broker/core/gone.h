@@ -1,6 +1,6 @@
 /* Which messages inside a row of held ones are gone: one bit a seq, in pages of 4,096.
  *
- * Only deletes out of order need a bit: a feed's runs (run.h) shrink at their edges instead, and what lies in
+ * Only deletes out of order need a bit: a feed's runs (run.c) shrink at their edges instead, and what lies in
  * no run is gone anyway. A page without a set bit takes no memory but its slot of 8 bytes; up to 64 set bits
  * are a short list, more are a bitmap. Pages wholly below the feed's floor are given back. */
 #pragma once

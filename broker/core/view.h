@@ -17,8 +17,7 @@ struct block {
     uint32_t bytes;   /* of records */
     uint64_t time_ms; /* wall clock, when the broker took them */
     uint64_t arrival; /* grows over all blocks of all streams: the order in which they came */
-    uint64_t
-        bytes_before; /* of this stream's records before this block, since the stream began: grows with seq */
+    uint64_t bytes_before;  /* of this stream's records before this block: grows with seq */
     const uint8_t *records; /* NULL: not in memory; all other fields hold all the same */
 };
 
