@@ -46,7 +46,7 @@ static void on_end(struct connection *c)
     c->ended = true;
     uv_read_stop(&c->stream);
     connection_news(c);
-    c->shell->urgent = true;
+    turn_hurry(c->shell);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
@@ -189,7 +189,7 @@ void connection_lose(struct connection *c, const char *reason)
     list_remove(&c->deadline);
     uv_read_stop(&c->stream);
     connection_news(c);
-    c->shell->urgent = true;
+    turn_hurry(c->shell);
 }
 
 void connection_bury(struct connection *c)

@@ -50,6 +50,8 @@ static void give_kept(struct shell *s, struct input *in)
     in->kept = NULL;
     in->kept_length = in->kept_capacity = 0;
     list_remove(&in->unfinished);
+    if (!list_empty(&s->reading.starved))
+        turn_hurry(s); /* somebody waits for this memory */
 }
 
 void input_close(struct shell *s, struct input *in)
@@ -289,6 +291,16 @@ uint64_t reading_next_ms(const struct reading *r)
            INPUT_UNFINISHED_MS_MAX;
 }
 
+/* Its memory goes to those who wait, at once: the next oldest may then be spared. */
+static void close_oldest(struct shell *s)
+{
+    struct connection *c = connection_of(container_of(s->reading.unfinished.next, struct input, unfinished));
+
+    connection_lose(c, "a large request came too slowly while others waited for its memory");
+    give_kept(s, &c->input);
+    feed_starved(s);
+}
+
 void reading_settle(struct shell *s)
 {
     struct reading *r = &s->reading;
@@ -302,11 +314,8 @@ void reading_settle(struct shell *s)
     if (!r->refused)
         r->round++;
     r->refused = false;
-    while (reading_next_ms(r) <= s->now_ms) {
-        struct connection *c = connection_of(container_of(r->unfinished.next, struct input, unfinished));
-        list_remove(&c->input.unfinished);
-        connection_lose(c, "a large request came too slowly while others waited for its memory");
-    }
     if (!list_empty(&r->starved))
         feed_starved(s);
+    while (reading_next_ms(r) <= s->now_ms)
+        close_oldest(s);
 }

@@ -40,7 +40,7 @@ static void on_signal(uv_signal_t *handle, int number)
 {
     struct shell *s = handle->data;
 
-    s->urgent = true;
+    turn_hurry(s);
     if (s->drain != DRAIN_NO) {
         abandon(s);
         return;

@@ -75,7 +75,7 @@ struct shell {
     /* The turn. */
     uint64_t now_ms, wall_ms;
     size_t batch_bytes;
-    bool urgent; /* another turn must follow at once */
+    bool urgent; /* another turn must follow at once: turn_hurry() */
     enum { DRAIN_NO, DRAIN_ASKED, DRAIN_STEPPED } drain;
     uint64_t drain_deadline_ms;
     bool stopping; /* the loop's own handles are closing */
@@ -101,6 +101,9 @@ void shell_stop(struct shell *s);
 
 /* One turn, if there is anything to do. */
 void turn_run(struct shell *s);
+
+/* Sees to it that another turn follows at once; callable from any callback. */
+void turn_hurry(struct shell *s);
 
 /* Whether the batch has all it may have: what is left is for the next one, in the same turn. */
 bool shell_batch_full(const struct shell *s);

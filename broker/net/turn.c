@@ -28,6 +28,17 @@ bool shell_batch_full(const struct shell *s)
     return s->batch_bytes >= BATCH_BYTES_MAX || s->effects.count >= BATCH_EFFECTS_MAX;
 }
 
+static void on_idle(uv_idle_t *idle)
+{
+}
+
+void turn_hurry(struct shell *s)
+{
+    s->urgent = true;
+    if (!s->stopping)
+        uv_idle_start(&s->idle, on_idle); /* with it the poll does not wait */
+}
+
 /* Steps an event that cannot be refused. */
 static void step(struct shell *s, const struct event *event)
 {
@@ -271,10 +282,6 @@ static void on_timer(uv_timer_t *timer)
     struct shell *s = timer->data;
 
     s->timer_due_ms = UINT64_MAX; /* its end of the poll was all that was wanted */
-}
-
-static void on_idle(uv_idle_t *idle)
-{
 }
 
 /* Sees to it that the poll ends in time for the next turn. */

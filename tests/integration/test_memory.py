@@ -78,7 +78,7 @@ class BackPressure(Memory):
 
 class Attack(Memory):
     flags = ("--connections-max", "4000", "--hello-ms-max", "60s")
-    WAVE = 1000
+    WAVE = 500
 
     def open_all(self, data, count):
         """Connections that have sent data and wait."""
@@ -152,6 +152,7 @@ class Attack(Memory):
         def wave(i):
             for s in self.open_all(bad[i % len(bad)], self.WAVE):
                 s.close()
+        self.cost_of(bad[1], 4 * self.WAVE)  # what the pools keep for the next, once and for all
         for i in range(len(bad)):
             wave(i)
         self.wait_for_connections(0)
@@ -159,7 +160,8 @@ class Attack(Memory):
         for i in range(100000 // self.WAVE - len(bad)):
             wave(i)
         self.wait_for_connections(0)
-        self.assertLess(self.broker.rss_bytes(), settled + 2 * MIB)
+        # 42 bytes an input: less than anything that could be forgotten, more than the heap's holes vary.
+        self.assertLess(self.broker.rss_bytes(), settled + 4 * MIB)
         with Client(self.broker.port) as c:
             self.assertGreater(c.stats()["connections_accepted"], 99000)
             self.assertEqual((c.stats()["input_held_bytes"], c.stats()["output_held_bytes"]), (0, 0))
