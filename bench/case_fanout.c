@@ -15,9 +15,9 @@
 #include "report.h"
 
 enum {
-    WARMUP_MS = 70,
-    MEASURED_MS = 270,
-    PROBE_MS = 90,
+    WARMUP_MS = 60,
+    MEASURED_MS = 250,
+    PROBE_MS = 80,
     BATCH_MAX = 256,
     BATCH_BYTES_MAX = 256 * (1024 + FANQ_RECORD_PLAIN_BYTES)
 };
