@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test_install.sh SOURCE BUILD: installs into a folder, and builds on what lies there as a user would: the C program
-# of the README and a C++ one, with the shared and with the static library. They talk to the installed broker.
+# of the README, which is the example hello.c, and a C++ one, with the shared and with the static library. They talk
+# to the installed broker.
 set -euo pipefail
 source=$1 build=$2
 folder=$(mktemp -d)
@@ -14,6 +15,7 @@ libraries=$(dirname "${pc%/*}")
 [ "$(pkg-config --modversion fanq)" = "$("$(find "$folder/root" -path '*/bin/fanqd')" --version | grep -o '[0-9][0-9.]*' | head -n 1)" ]
 
 sed -n '/^```c$/,/^```$/p' "$source/README.md" | grep -v '^```' >"$folder/hello.c"
+diff "$source/clients/examples/hello.c" "$folder/hello.c"
 cat >"$folder/hello.cpp" <<'CPP'
 #include <fanq.h>
 #include <cstdio>
