@@ -221,7 +221,7 @@ static bool has_work(const struct fanq *client)
     bool can_write = client->phase == PHASE_READY && !client->blocked;
 
     return !list_empty(&client->ended) || !list_empty(&client->dirty_gathers) ||
-           !list_empty(&client->dirty_batches) ||
+           !list_empty(&client->dirty_batches) || (client->phase == PHASE_READY && client->credit_dirty) ||
            (can_write && client->output.written < output_end(&client->output));
 }
 

@@ -434,6 +434,8 @@ int fanq_requests_replay(struct fanq *client);
 
 int fanq_output_room(struct fanq *client, size_t bytes, struct fanq_writer *ret_writer);
 void fanq_output_added(struct fanq *client, const struct fanq_writer *w);
+/* Without a connection, requests that ended before they were sent take no room any more. */
+void fanq_output_skip_dead(struct fanq *client);
 static inline uint64_t output_end(const struct output *output)
 {
     return output->start + output->buffer.length;

@@ -50,6 +50,17 @@ int fanq_output_room(struct fanq *client, size_t bytes, struct fanq_writer *ret_
     return 0;
 }
 
+void fanq_output_skip_dead(struct fanq *client)
+{
+    struct output *output = &client->output;
+    uint64_t alive = output_end(output);
+
+    if (!list_empty(&client->unsent))
+        alive = CONTAINER_OF(client->unsent.next, struct request, order)->frame_start;
+    if (client->phase != PHASE_READY && alive > output->written)
+        output->written = alive;
+}
+
 void fanq_output_added(struct fanq *client, const struct fanq_writer *w)
 {
     client->output.buffer.length += fanq_writer_length(w);

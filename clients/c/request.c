@@ -96,6 +96,7 @@ void fanq_requests_expire(struct fanq *client)
 {
     timers_expire(client, &client->timers_regular);
     timers_expire(client, &client->timers_other);
+    fanq_output_skip_dead(client);
 }
 
 /* ---- making ---- */

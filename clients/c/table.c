@@ -1,16 +1,35 @@
-/* Requests by id: linear probing, at most half full, deletion by moving back, so there are no tombstones. */
+/* Requests by id: linear probing, at most half full.
+ *
+ * Entries stand in the order of their homes (an entry gives way to one that is farther from home), so deletion moves
+ * entries back only as far as the first that is at home, and leaves no tombstones. Thousands of consecutive ids are one
+ * cluster in which all are at home: everything takes one step. */
 #include "client.h"
 
 #include <assert.h>
 
 enum { SLOTS_MIN = 64 };
 
+/* How far the entry in slot `at` is from its home. */
+static size_t distance(const struct slot *slots, size_t mask, size_t at)
+{
+    return (at - slots[at].id) & mask;
+}
+
 static void put(struct slot *slots, size_t mask, struct slot slot)
 {
     size_t at = slot.id & mask;
 
-    while (slots[at].request != NULL)
-        at = (at + 1) & mask;
+    for (size_t far = 0; slots[at].request != NULL; far++, at = (at + 1) & mask) {
+        size_t resident_far = distance(slots, mask, at);
+
+        if (resident_far < far) {
+            struct slot resident = slots[at];
+
+            slots[at] = slot;
+            slot = resident;
+            far = resident_far;
+        }
+    }
     slots[at] = slot;
 }
 
@@ -40,14 +59,19 @@ void fanq_table_put(struct table *table, struct request *request)
     table->count++;
 }
 
-/* The slot of id, or SIZE_MAX. */
+/* The slot of id, or SIZE_MAX. It would stand before the first entry that is nearer to its home. */
 static size_t find(const struct table *table, uint64_t id)
 {
+    size_t at = id & table->mask;
+
     if (table->count == 0)
         return SIZE_MAX;
-    for (size_t at = id & table->mask; table->slots[at].request != NULL; at = (at + 1) & table->mask)
+    for (size_t far = 0; table->slots[at].request != NULL; far++, at = (at + 1) & table->mask) {
         if (table->slots[at].id == id)
             return at;
+        if (distance(table->slots, table->mask, at) < far)
+            return SIZE_MAX;
+    }
     return SIZE_MAX;
 }
 
@@ -65,15 +89,11 @@ void fanq_table_remove(struct table *table, uint64_t id)
     if (hole == SIZE_MAX)
         return;
     table->count--;
-    /* What probed past the hole moves into it, unless its own place lies behind the hole. */
-    for (size_t at = (hole + 1) & table->mask; table->slots[at].request != NULL;
+    for (size_t at = (hole + 1) & table->mask;
+         table->slots[at].request != NULL && distance(table->slots, table->mask, at) > 0;
          at = (at + 1) & table->mask) {
-        size_t home = table->slots[at].id & table->mask;
-
-        if (((at - home) & table->mask) >= ((at - hole) & table->mask)) {
-            table->slots[hole] = table->slots[at];
-            hole = at;
-        }
+        table->slots[hole] = table->slots[at];
+        hole = at;
     }
     table->slots[hole].request = NULL;
 }

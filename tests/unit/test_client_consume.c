@@ -469,6 +469,7 @@ TEST(credit_comes_back_when_messages_are_released_or_settled)
     assert_int_equal(fake_broker_take(&broker, client).op, FANQ_OP_PUSH);
     assert_int_equal(fake_broker_take(&broker, client).op, FANQ_OP_ACK); /* it was not answered */
     fanq_batch_unref(pushed.kept[1]);
+    assert_int_equal(fanq_timeout_ms(client), 0); /* outside of a round, so it asks for one */
     request = fake_broker_take(&broker, client);
     assert_int_equal(request.credit.messages, 5);
 

@@ -446,6 +446,27 @@ TEST(a_request_without_an_answer_times_out_once_and_a_late_answer_is_ignored)
     finish(&broker, client);
 }
 
+/* Hours without a broker must not fill the room for pending bytes with what nobody waits for any more. */
+TEST(requests_that_time_out_unsent_give_their_room_back)
+{
+    struct fanq_options options = FANQ_OPTIONS_INIT;
+    struct told told = {0};
+    struct fanq *client;
+    static char body[4000];
+    struct fanq_content content = {.body = body, .body_bytes = sizeof(body)};
+
+    options.pending_bytes_max = 10000;
+    options.request_timeout_ms = 5;
+    assert_int_equal(fanq_open("unix:/nonexistent/fanq", &options, &client), 0);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(fanq_send(client, "q", &content, on_sent, &told), 0);
+        drive_until(client, &told.count, i + 1);
+        assert_int_equal(told.codes[i], FANQ_ERR_TIMEOUT);
+        assert_int_equal(fanq_pending_bytes(client), 0);
+    }
+    fanq_free(client);
+}
+
 /* Deadlines are kept in order whatever the order in which requests with different timeouts are made. */
 TEST(timeouts_of_all_lengths_are_kept)
 {
@@ -479,6 +500,7 @@ int main(void)
         cmocka_unit_test(a_torn_frame_is_sent_again_whole),
         cmocka_unit_test(without_reconnect_what_was_not_sent_ends_as_not_connected),
         cmocka_unit_test(a_request_without_an_answer_times_out_once_and_a_late_answer_is_ignored),
+        cmocka_unit_test(requests_that_time_out_unsent_give_their_room_back),
         cmocka_unit_test(timeouts_of_all_lengths_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
