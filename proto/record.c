@@ -155,7 +155,7 @@ struct fanq_records fanq_read_records(struct fanq_cursor *c, uint32_t count, siz
         at = payload + length;
     }
     c->at = at;
-    records.length = (size_t)(at - records.data);
+    records.length = (uint32_t)(at - records.data);
     records.count = count;
     *ret_oversize_count = oversize_count;
     return records;
@@ -177,7 +177,7 @@ struct fanq_records fanq_read_record_bounds(struct fanq_cursor *c, uint32_t coun
         at += FANQ_RECORD_HEADER_BYTES + length;
     }
     c->at = at;
-    records.length = (size_t)(at - records.data);
+    records.length = (uint32_t)(at - records.data);
     records.count = count;
     return records;
 }

@@ -12,7 +12,7 @@ static int pending_answer(struct core *c, uint32_t connection, const struct fanq
     struct pending *p;
 
     if (c->staged_ok_open && !(r->publish.flags & FANQ_PUBLISH_WANT_IDS)) {
-        p = &ring->items[(ring->head + ring->count - 1) % ring->capacity];
+        p = &ring->items[(ring->head + ring->count - 1) & (ring->capacity - 1)];
         if (p->connection == connection && p->serial == serial && p->id + p->count == r->id) {
             p->count++;
             return 0;

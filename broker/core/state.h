@@ -220,7 +220,7 @@ struct pending {
 
 struct pending_ring { /* a growing ring buffer */
     struct pending *items;
-    size_t head, count, capacity;
+    size_t head, count, capacity; /* capacity is a power of two */
 };
 
 struct core {

@@ -148,7 +148,7 @@ int pending_reserve(struct core *c, size_t count)
     if (items == NULL)
         return FANQ_ERR_NOMEM;
     for (size_t i = 0; i < ring->count; i++)
-        items[i] = ring->items[(ring->head + i) % ring->capacity];
+        items[i] = ring->items[(ring->head + i) & (ring->capacity - 1)];
     free(ring->items);
     *ring = (struct pending_ring){items, 0, ring->count, capacity};
     return 0;
@@ -157,7 +157,7 @@ int pending_reserve(struct core *c, size_t count)
 struct pending *pending_push(struct core *c)
 {
     struct pending_ring *ring = &c->pending;
-    struct pending *p = &ring->items[(ring->head + ring->count) % ring->capacity];
+    struct pending *p = &ring->items[(ring->head + ring->count) & (ring->capacity - 1)];
 
     assert(ring->count < ring->capacity);
     ring->count++;
@@ -294,7 +294,7 @@ int synced_step(struct core *c, uint64_t commit, struct effects *out)
             break;
         if (effects_reserve(out, 1) != 0)
             return FANQ_ERR_NOMEM;
-        ring->head = (ring->head + 1) % ring->capacity;
+        ring->head = (ring->head + 1) & (ring->capacity - 1);
         ring->count--;
         if (p.kind == PENDING_MARK)
             mark_receivable(c, &p);
