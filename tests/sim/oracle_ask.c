@@ -373,8 +373,9 @@ static void message_ack(struct oracle *o, struct book_queue *q, struct book_mess
 static uint64_t message_change(struct oracle *o, struct book_queue *q, struct book_message *m,
                                const struct fanq_request *r)
 {
-    if (m->state != MESSAGE_HELD || m->batch != r->change.batch)
+    if (m->state != MESSAGE_HELD || m->batch != r->change.batch || m->changed_by == o->next_change)
         return 0;
+    m->changed_by = o->next_change;
     m->until_ms = o->book.now_ms + r->change.time_ms;
     if (r->change.time_ms == 0)
         book_move(q, m, MESSAGE_READY);
@@ -404,6 +405,7 @@ static void ask_change(struct oracle *o, const struct fanq_request *r, struct as
         a->err = FANQ_ERR_QUEUE_NOT_FOUND;
         return;
     }
+    o->next_change++;
     while (fanq_range_next(&ranges, &range)) {
         struct book_feed *f = book_feed_by_number(q, range.stream);
         uint64_t changed = 0;
@@ -477,7 +479,7 @@ static void publish_accept(struct oracle *o, uint32_t connection, const struct f
     if (t != NULL)
         t->published += records->count;
     o->published += records->count;
-    SIM_CHECK(taker_count == 0 || records->length <= o->room_most, "%zu bytes are taken, the room is %lu",
+    SIM_CHECK(taker_count == 0 || records->length <= o->room_most, "%u bytes are taken, the room is %lu",
               records->length, o->room_most);
     o->room_least -= records->length < o->room_least ? records->length : o->room_least;
     if (taker_count > 0)

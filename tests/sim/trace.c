@@ -51,7 +51,7 @@ void trace_request(FILE *out, const struct sim *s, uint32_t connection, const st
     case FANQ_OP_PUBLISH:
     case FANQ_OP_SEND:
         bytes(out, r->publish.target);
-        fprintf(out, " %u records, %zu bytes", r->publish.records.count, r->publish.records.length);
+        fprintf(out, " %u records, %u bytes", r->publish.records.count, r->publish.records.length);
         break;
     case FANQ_OP_RECEIVE:
         receive(out, &r->receive);
