@@ -86,7 +86,7 @@ static void on_close(uv_handle_t *handle)
     s->connections[c->number] = NULL;
     s->free_numbers[s->free_number_count++] = c->number;
     free(c);
-    if (s->drain != DRAIN_NO && s->free_number_count == s->config->connections_max)
+    if (s->drain != DRAIN_NO && s->free_number_count == s->connections_max)
         shell_stop(s);
 }
 

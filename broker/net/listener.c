@@ -32,7 +32,7 @@ static void on_refuser_close(uv_handle_t *handle)
 
 static void write_refusal(struct refuser *r)
 {
-    const char *text = "connections_max of the broker is reached";
+    const char *text = "the broker has as many connections as it may";
     struct fanq_reply reply = {.op = FANQ_REPLY_ERROR};
     uint8_t bytes[FANQ_SMALL_REPLY_BYTES_MAX];
     struct fanq_writer w = fanq_writer_over(bytes, sizeof(bytes));
@@ -60,7 +60,7 @@ static void refuse(struct shell *s, struct listener *l)
     uv_close(&r->handle, on_refuser_close);
     s->figures.refused++;
     NOTICE_WARNING("connection refused", "reason=\"connections_max\" connections=%u",
-                   (unsigned)s->config->connections_max);
+                   (unsigned)s->connections_max);
 }
 
 static void take(struct listener *l)

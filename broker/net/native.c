@@ -251,6 +251,7 @@ bool native_parse(struct shell *s, struct connection *c)
         in->parsed += FANQ_FRAME_HEADER_BYTES + payload.length;
         in->need = 0;
         s->batch_bytes += payload.length;
+        s->batch_requests++;
         handle_frame(s, c, payload);
     }
     in->parsed = in->length; /* the rest is not looked at */

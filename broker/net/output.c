@@ -118,6 +118,7 @@ static bool rest_copy(struct shell *s, struct output *out, const uint8_t *data, 
         size_t part = length < room ? length : room;
         memcpy(chunk->bytes + chunk->length, data, part);
         chunk->length += part;
+        out->rest_bytes += part;
         data += part;
         length -= part;
     }
@@ -133,6 +134,7 @@ static bool rest_pin(struct shell *s, struct output *out, const uint8_t *data, s
     chunk->data = data;
     chunk->length = length;
     chunk->pinned = true;
+    out->rest_bytes += length;
     tail_pin(s->tail, data, length);
     list_append(&out->rest, &chunk->link);
     if (!list_linked(&out->pinning))
@@ -162,6 +164,10 @@ static void rest_add(struct shell *s, struct connection *c, const struct piece *
 /* Takes `length` bytes off the front. */
 static void rest_sent(struct shell *s, struct output *out, size_t length)
 {
+    assert(length <= out->rest_bytes);
+    out->rest_bytes -= length;
+    if (out->answer_bytes > out->rest_bytes)
+        out->answer_bytes = out->rest_bytes;
     while (length > 0) {
         struct chunk *chunk = chunk_of(list_first(&out->rest));
         size_t left = chunk->length - chunk->sent;
@@ -180,6 +186,7 @@ static void drop_rest(struct shell *s, struct output *out)
 
     while ((at = list_first(&out->rest)) != NULL)
         chunk_free(s, out, chunk_of(at));
+    out->rest_bytes = out->answer_bytes = 0;
     list_remove(&out->stalled);
     list_remove(&out->pinning);
 }
@@ -426,7 +433,6 @@ void output_resume(struct shell *s, struct connection *c)
             return;
         }
     }
-    out->answer_bytes = 0;
     list_remove(&out->stalled);
     list_remove(&out->pinning);
 }

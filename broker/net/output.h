@@ -69,7 +69,8 @@ struct output {
     bool landed;         /* the flight ended; output_resume() will look */
     struct list rest;    /* chunks that wait */
     size_t held_bytes;   /* in copies of this connection, deliveries included */
-    size_t answer_bytes; /* of answers that had to wait since everything was last sent */
+    size_t rest_bytes;   /* that wait in chunks */
+    size_t answer_bytes; /* at most so many of them are answers, and not deliveries */
     struct list stalled, pinning;
     uint64_t stalled_ms;               /* since when it made no progress */
     int32_t first_effect, last_effect; /* of this batch: turn.c's */

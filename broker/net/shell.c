@@ -18,7 +18,7 @@ enum {
     SEGMENT_BYTES_MIN = 64 * 1024 * 1024,
     COMMIT_OVERHEAD_BYTES_MAX =
         8 * 1024 * 1024,     /* block headers of a batch whose every request has another target */
-    DESCRIPTORS_BESIDE = 64, /* listeners, epoll, standard streams... */
+    DESCRIPTORS_BESIDE = 32, /* listeners, epoll, signals, standard streams, a spare */
 };
 
 /* ---- signals ------------------------------------------------------------------------------------------ */
@@ -45,8 +45,7 @@ static void on_signal(uv_signal_t *handle, int number)
         abandon(s);
         return;
     }
-    NOTICE_INFO("stopping", "signal=%d connections=%zu", number,
-                (size_t)s->config->connections_max - s->free_number_count);
+    NOTICE_INFO("stopping", "signal=%d connections=%zu", number, s->connections_max - s->free_number_count);
     s->drain = DRAIN_ASKED;
     s->drain_deadline_ms = uv_now(&s->loop) + s->config->drain_ms;
     close_listeners(s);
@@ -101,21 +100,27 @@ _Noreturn void shell_fail(const char *what)
 
 /* ---- start -------------------------------------------------------------------------------------------- */
 
-/* Asks for as many descriptors as connections_max needs. */
-static void raise_descriptor_limit(const struct config *config)
+/* How many connections there can be: each takes a descriptor, of which the system may give fewer than are wanted. */
+static uint32_t possible_connections(uint64_t wanted)
 {
-    rlim_t wanted = (rlim_t)config->connections_max + DESCRIPTORS_BESIDE;
     struct rlimit limit;
+    uint64_t possible;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
-        return;
-    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-    (void)setrlimit(RLIMIT_NOFILE, &limit); /* what it did shows below */
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted)
-        NOTICE_WARNING("fewer connections than connections_max are possible",
-                       "descriptors=%" PRIu64 " connections_max=%" PRIu64
-                       " hint=\"raise ulimit -n or LimitNOFILE\"",
-                       (uint64_t)limit.rlim_cur, config->connections_max);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return (uint32_t)wanted;
+    if (limit.rlim_cur < wanted + DESCRIPTORS_BESIDE) {
+        limit.rlim_cur =
+            limit.rlim_max < wanted + DESCRIPTORS_BESIDE ? limit.rlim_max : wanted + DESCRIPTORS_BESIDE;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0 && getrlimit(RLIMIT_NOFILE, &limit) != 0)
+            return (uint32_t)wanted;
+    }
+    possible = limit.rlim_cur > DESCRIPTORS_BESIDE ? limit.rlim_cur - DESCRIPTORS_BESIDE : 1;
+    if (possible >= wanted)
+        return (uint32_t)wanted;
+    NOTICE_WARNING("fewer connections than connections_max are possible",
+                   "possible=%" PRIu64 " connections_max=%" PRIu64 " hint=\"raise ulimit -n or LimitNOFILE\"",
+                   possible, wanted);
+    return (uint32_t)possible;
 }
 
 static uint64_t wall_clock_ms(void)
@@ -160,7 +165,7 @@ static int make_core(struct shell *s)
             .account = "000000000000",
             .region = "us-east-1",
             .auto_create = s->auto_create,
-            .connections_max = (uint32_t)config->connections_max,
+            .connections_max = s->connections_max,
             .queues_max = (uint32_t)config->queues_max,
             .topics_max = (uint32_t)config->topics_max,
             .subscriptions_max = (uint32_t)config->subscriptions_max,
@@ -174,7 +179,7 @@ static int make_core(struct shell *s)
 
 static int make_tables(struct shell *s)
 {
-    size_t count = s->config->connections_max;
+    size_t count = s->connections_max;
 
     s->connections = calloc(count, sizeof(struct connection *));
     s->free_numbers = calloc(count, sizeof(*s->free_numbers));
@@ -258,7 +263,7 @@ struct shell *shell_new(const struct config *config, char *error, size_t error_s
     s->now_ms = s->started_ms = uv_now(&s->loop);
     s->epoch = s->wall_ms = wall_clock_ms();
     init_lists(s);
-    raise_descriptor_limit(config);
+    s->connections_max = possible_connections(config->connections_max);
     if (open_listeners(s, error, error_size) != 0) {
         shell_free(s);
         return NULL;

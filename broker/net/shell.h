@@ -65,6 +65,7 @@ struct shell {
     struct reading reading;
     struct writing writing;
 
+    uint32_t connections_max;        /* as configured, or what descriptors suffice for */
     struct connection **connections; /* by number; NULL: free */
     uint32_t *free_numbers;
     size_t free_number_count;
@@ -74,7 +75,7 @@ struct shell {
 
     /* The turn. */
     uint64_t now_ms, wall_ms;
-    size_t batch_bytes;
+    size_t batch_bytes, batch_requests;
     bool urgent; /* another turn must follow at once: turn_hurry() */
     enum { DRAIN_NO, DRAIN_ASKED, DRAIN_STEPPED } drain;
     uint64_t drain_deadline_ms;

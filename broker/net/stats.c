@@ -66,7 +66,8 @@ static void add_loop(struct collector *c, const struct shell *s)
 {
     const struct shell_figures *f = &s->figures;
 
-    add(c, "connections", s->config->connections_max - s->free_number_count);
+    add(c, "connections", s->connections_max - s->free_number_count);
+    add(c, "connections_max", s->connections_max);
     add(c, "connections_accepted", f->accepted);
     add(c, "connections_refused", f->refused);
     add(c, "protocol_errors", f->protocol_errors);

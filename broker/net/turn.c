@@ -1,7 +1,8 @@
 /* The turn: what libuv's callbacks collected becomes events, the core's answers become writes.
  *
  * A turn is one or more batches. A batch is one commit: its size is bounded in bytes, for the tail must take
- * it whole, and in effects, for a flood of tiny requests would make many times its own size of them.
+ * it whole, and in requests and what answers them, for a flood of tiny requests would make many times its own
+ * size of answers before the first one is written and its sender found not to read.
  *
  *     TURN -> requests -> news -> COMMIT, append, SYNCED -> SERVE -> write each connection once -> trim
  *
@@ -20,12 +21,15 @@
 
 enum {
     BATCH_BYTES_MAX = INPUT_TURN_BYTES, /* of requests; the last one may exceed it */
+    BATCH_REQUESTS_MAX = 16 * 1024,
     BATCH_EFFECTS_MAX = 16 * 1024,
+    BATCH_ANSWER_BYTES_MAX = 4 * 1024 * 1024, /* what answers refer to: names, slices */
 };
 
 bool shell_batch_full(const struct shell *s)
 {
-    return s->batch_bytes >= BATCH_BYTES_MAX || s->effects.count >= BATCH_EFFECTS_MAX;
+    return s->batch_bytes >= BATCH_BYTES_MAX || s->batch_requests >= BATCH_REQUESTS_MAX ||
+           s->effects.count >= BATCH_EFFECTS_MAX || s->effects.arena.taken_bytes >= BATCH_ANSWER_BYTES_MAX;
 }
 
 static void on_idle(uv_idle_t *idle)
@@ -62,7 +66,7 @@ static void read_clocks(struct shell *s)
 
 static void begin_batch(struct shell *s)
 {
-    s->batch_bytes = 0;
+    s->batch_bytes = s->batch_requests = 0;
     s->urgent = false;
     step(s, &(struct event){.kind = EVENT_TURN, .turn = {s->now_ms, s->wall_ms, tail_room(s->tail)}});
     if (s->drain == DRAIN_ASKED) {
@@ -236,7 +240,7 @@ static void settle_news(struct shell *s)
 /* After the batch in which the core drained: everyone may have what was said to him, and no more. */
 static void drain(struct shell *s)
 {
-    for (uint32_t i = 0; i < s->config->connections_max; i++) {
+    for (uint32_t i = 0; i < s->connections_max; i++) {
         struct connection *c = s->connections[i];
         if (c == NULL)
             continue;
@@ -246,7 +250,7 @@ static void drain(struct shell *s)
         if (s->now_ms >= s->drain_deadline_ms)
             connection_lose(c, "the broker stops");
     }
-    if (s->free_number_count == s->config->connections_max)
+    if (s->free_number_count == s->connections_max)
         shell_stop(s);
 }
 

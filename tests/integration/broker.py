@@ -28,14 +28,16 @@ def wait_until(condition, seconds=20):
 
 
 class Broker:
-    def __init__(self, *flags, env=None):
+    def __init__(self, *flags, env=None, before=None):
+        """before: called in the new process, just before it becomes fanqd."""
         self.directory = tempfile.mkdtemp(prefix="fanq-test-")
         self.port_file = os.path.join(self.directory, "port")
         self.unix = os.path.join(self.directory, "socket")
         self.log = open(os.path.join(self.directory, "log"), "w+b")
         self.process = subprocess.Popen(
             [FANQD, "--port", "0", "--port-file", self.port_file, "--unix", self.unix, *flags],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log, env={**environment(), **(env or {})})
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log, env={**environment(), **(env or {})},
+            preexec_fn=before)
         if not wait_until(lambda: os.path.exists(self.port_file) or self.process.poll() is not None):
             raise RuntimeError("fanqd does not start: " + self.log_text())
         if self.process.poll() is not None:
@@ -75,6 +77,10 @@ class Broker:
     def rss_bytes(self):
         with open("/proc/%d/statm" % self.process.pid) as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    def peak_bytes(self):
+        with open("/proc/%d/status" % self.process.pid) as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
     def cpu_seconds(self):
         with open("/proc/%d/stat" % self.process.pid) as file:

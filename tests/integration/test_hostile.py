@@ -1,7 +1,10 @@
 """What peers do that break the protocol, by mistake or on purpose: an answer or the end, and nobody else notices."""
+import multiprocessing
 import os
 import random
+import resource
 import socket
+import statistics
 import struct
 import time
 import unittest
@@ -272,6 +275,78 @@ class Limits(Hostile):
         for c in held:
             self.assertEqual(c.ask(PING)[0], R_OK)
             c.close()
+
+
+class Descriptors(unittest.TestCase):
+    def test_running_out_of_descriptors_is_survived(self):
+        """Connections for which there is no descriptor are told so, like those beyond connections_max."""
+        def few():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (42, 42))
+        with Broker(before=few) as b, Client(b.port) as c:
+            self.assertIn("raise ulimit -n", b.log_text())
+            flood = [Client(b.port, hello=False) for _ in range(80)]
+            for s in flood[20:]:
+                self.assertEqual(error_of(s.ended()), E_LIMIT)
+            before = b.cpu_seconds()
+            time.sleep(1)
+            self.assertLess(b.cpu_seconds() - before, 0.2)
+            self.assertEqual(c.ask(PING)[0], R_OK)
+            for s in flood:
+                s.close()
+            self.assertTrue(broker.wait_until(lambda: c.stats()["connections"] == 1))
+            with Client(b.port) as other:
+                self.assertEqual(other.ask(PING)[0], R_OK)
+
+
+class Neighbours(Hostile):
+    """What a good client feels while another connects, says one thing and goes, again and again."""
+
+    @staticmethod
+    def visitor(path, orders):
+        """A process: for each order (data, seconds) it visits with data, and answers how often."""
+        while (order := orders.recv()) is not None:
+            data, end, visits = order[0], time.monotonic() + order[1], 0
+            while time.monotonic() < end:
+                with Client(path, hello=False) as c:
+                    try:
+                        c.send(data)
+                        c.socket.recv(1000)
+                    except ConnectionError:
+                        pass
+                visits += 1
+            orders.send(visits)
+
+    def median_beside(self, client, orders, data, seconds):
+        """The median of the good client's requests, in microseconds, and how many visits there were."""
+        times = []
+        orders.send((data, seconds))
+        while not orders.poll():
+            start = time.perf_counter()
+            client.ask(SEND, "good", 0, [record(b"x" * 100)])
+            client.ask(RECEIVE, ["good"], 1, 1000, 0, None, 1)
+            times.append((time.perf_counter() - start) * 1e6)
+        return statistics.median(times), orders.recv()
+
+    def test_attack_is_felt_no_more_than_good_company(self):
+        good = hello_frame() + frame(SEND, 1, "other", 0, [record(b"x" * 100)]) + frame(RECEIVE, 2, ["other"], 1, 1000, 0, None, 1)
+        bad = [os.urandom(300), hello_frame() + b"\0\0\0\5garbage", struct.pack(">I", 0x7FFFFFFF) + bytes(100),
+               hello_frame() + frame(64, 1, 1, 1, 1), hello_frame() + frame(PUBLISH, 1, "t", 0, Packed(b"\xdd\xff\xff\xff\xff"))]
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.Process(target=self.visitor, args=(self.broker.unix, theirs))
+        process.start()
+        ratios, calm_visits, attack_visits = [], 0, 0
+        with Client(self.broker.port) as c:
+            for data in bad * 3:
+                calm, visits = self.median_beside(c, ours, good, 0.2)
+                calm_visits += visits
+                attacked, visits = self.median_beside(c, ours, data, 0.2)
+                attack_visits += visits
+                ratios.append(attacked / calm)
+        self.assertGreater(attack_visits, calm_visits / 2)
+        ours.send(None)
+        process.join()
+        print("median during attacks / beside a good client: " + " ".join("%.2f" % r for r in ratios))
+        self.assertLess(statistics.median(ratios), 2)
 
 
 if __name__ == "__main__":
