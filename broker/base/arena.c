@@ -10,7 +10,8 @@
 enum {
     ALIGNMENT = alignof(max_align_t),
     CHUNK_BYTES_MIN = 16 * 1024,
-    CHUNK_BYTES_MAX = 1024 * 1024 /* unless one piece needs more */
+    CHUNK_BYTES_MAX = 1024 * 1024, /* unless one piece needs more */
+    SPARE_BYTES_MAX = 4 * 1024 * 1024
 };
 
 /* Where a chunk's bytes begin. */
@@ -21,13 +22,18 @@ void arena_init(struct arena *a)
     *a = (struct arena){0};
 }
 
+static void free_chunks(struct arena_chunk *chunk)
+{
+    while (chunk != NULL) {
+        struct arena_chunk *next = chunk->next;
+        free(chunk);
+        chunk = next;
+    }
+}
+
 void arena_close(struct arena *a)
 {
-    while (a->first != NULL) {
-        struct arena_chunk *chunk = a->first;
-        a->first = chunk->next;
-        free(chunk);
-    }
+    free_chunks(a->first);
     arena_init(a);
 }
 
@@ -97,6 +103,7 @@ void *arena_take(struct arena *a, size_t size)
     }
     piece = (char *)chunk + HEADER_BYTES + chunk->used;
     chunk->used += size;
+    a->taken_bytes += size;
     return piece;
 }
 
@@ -107,11 +114,29 @@ void arena_trim(struct arena *a, void *piece, size_t size)
 
     used += (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     assert(used <= chunk->used);
+    a->taken_bytes -= chunk->used - used;
     chunk->used = used;
+}
+
+/* Of the chunks that the round did not reach, keeps what may lie idle: a burst is not paid for for ever. */
+static void free_spares(struct arena *a)
+{
+    struct arena_chunk *last = a->current;
+    size_t spare_bytes = 0;
+
+    while (last->next != NULL && spare_bytes + last->next->size <= SPARE_BYTES_MAX) {
+        last = last->next;
+        spare_bytes += last->size;
+    }
+    free_chunks(last->next);
+    last->next = NULL;
 }
 
 void arena_reset(struct arena *a)
 {
+    if (a->current != NULL)
+        free_spares(a);
+    a->taken_bytes = 0;
     a->current = a->first;
     if (a->current != NULL)
         a->current->used = 0; /* those behind it are emptied when they become current */

@@ -1,5 +1,5 @@
 /* Memory that is given out piece by piece and taken back all at once, once a turn. Pieces never move; chunks are kept
- * for the next round, so steady work allocates nothing. */
+ * for the next round, so steady work allocates nothing. What a round did not use beyond 4 MiB goes back to the system. */
 #pragma once
 
 #include <stddef.h>
@@ -13,6 +13,8 @@ struct arena_chunk {
 struct arena {
     struct arena_chunk *first;
     struct arena_chunk *current;
+    size_t
+        taken_bytes; /* since the last reset: whoever fills an arena for others can tell when it is enough */
 };
 
 void arena_init(struct arena *a);

@@ -207,6 +207,25 @@ class LargeRequests(Memory):
             c.close()
 
 
+class LongAnswers(Memory):
+    @unittest.skipIf(broker.SANITIZED, "the sanitizer's memory is not the broker's")
+    def test_flood_of_short_requests_with_long_answers_costs_little(self):
+        """A few hundred kilobytes that ask for gigabytes: the sender is found not to read before they are made."""
+        with Client(self.broker.port) as c, Client(self.broker.port) as greedy:
+            for i in range(1000):
+                c.start(TOPIC_CREATE, "%04d" % i + "x" * 240)
+            for i in range(1000):
+                self.assertEqual(c.read()[0], 74)
+            asks = frame(TOPIC_LIST, 1, Packed(b"\xa0"), Packed(b"\xa0"), Packed(b"\xcd\x03\xe8")) * 8000
+            try:
+                greedy.send(asks)
+                greedy.socket.shutdown(socket.SHUT_WR)
+            except ConnectionError:
+                pass
+            self.assertTrue(broker.wait_until(lambda: c.stats()["connections"] == 1), c.stats())
+            self.assertLess(self.broker.peak_bytes(), 64 * MIB)
+
+
 class SteadyWork(Memory):
     CONSUMERS = 4
 

@@ -60,6 +60,25 @@ TEST(an_equal_round_allocates_nothing)
     assert_int_equal(failing_malloc_live(), 0);
 }
 
+TEST(a_burst_is_given_back)
+{
+    struct arena a;
+
+    failing_malloc_reset();
+    arena_init(&a);
+    for (int i = 0; i < 64; i++)
+        assert_non_null(arena_take(&a, 1000 * 1000));
+    assert_true(failing_malloc_live() >= 60);
+    arena_reset(&a);
+    assert_int_equal(a.taken_bytes, 0);
+    assert_non_null(arena_take(&a, 1));
+    assert_int_equal(a.taken_bytes, alignof(max_align_t));
+    arena_reset(&a);
+    assert_true(failing_malloc_live() <= 8);
+    arena_close(&a);
+    assert_int_equal(failing_malloc_live(), 0);
+}
+
 TEST(a_large_piece_behind_small_ones_finds_its_chunk_again)
 {
     struct arena a;
@@ -99,6 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_do_not_overlap),
         cmocka_unit_test(an_equal_round_allocates_nothing),
+        cmocka_unit_test(a_burst_is_given_back),
         cmocka_unit_test(a_large_piece_behind_small_ones_finds_its_chunk_again),
         cmocka_unit_test(without_memory_it_says_so_and_goes_on),
     };
