@@ -165,12 +165,12 @@ static void resident_step(struct core *c, const struct event *ev)
     uint64_t end = ev->resident.first_seq + ev->resident.count;
     struct stream *s;
 
+    peek_resident(c, ev->resident.stream, ev->resident.first_seq, ev->resident.count);
     if (node == NULL)
-        return; /* everybody lost interest meanwhile */
+        return; /* no queue needs it any more; a peek that waited for it looks again all the same */
     s = container_of(node, struct stream, node);
     list_for_each (link, &s->feeds)
         feed_resident(c, container_of(link, struct feed, link_stream), ev->resident.first_seq, end);
-    peek_resident(c, s->number, ev->resident.first_seq, ev->resident.count);
 }
 
 /* ---- the door ---- */

@@ -608,6 +608,34 @@ TEST(publish_without_room_is_refused_whole)
     script_free(s);
 }
 
+/* Who subscribes in the middle of a turn gets what comes after it. What came before is stored for nobody,
+ * and no room was asked for it. */
+TEST(what_came_before_the_first_subscriber_is_not_stored)
+{
+    struct script *s = script_new(NULL);
+    struct tail_figures figures;
+
+    script_topic(s, "news");
+    script_queue(s, "a", 100);
+    s->sim->room_bytes_max = 20;
+    script_begin(s);
+    script_publish(s, 0, "news", "u v w x y z");
+    script_subscribe(s, "news", "a");
+    script_end(s);
+    tail_figures(s->sim->tail, &figures);
+    assert_int_equal(figures.live_blocks, 0);
+    script_begin(s);
+    script_unsubscribe(s, "news", "a");
+    script_publish(s, 0, "news", "0 1 2 3 4 5 6 7 8 9");
+    script_subscribe(s, "news", "a");
+    script_publish(s, 0, "news", "b");
+    script_publish(s, 0, "news", "c");
+    script_end(s);
+    script_receive(s, 1, "a", 10, 0);
+    EXPECT_TRACE(s, "  0 deliver a: b c to 1\n");
+    script_free(s);
+}
+
 TEST(in_flight_is_bounded)
 {
     struct sim_options options = sim_options_default(1);
@@ -817,6 +845,31 @@ TEST(peek_shows_states_and_takes_nothing)
     script_free(s);
 }
 
+/* A peek that waits for memory is answered, also when what it waited for is gone before it comes. */
+TEST(peek_outlives_what_it_waits_for)
+{
+    struct sim_options options = sim_options_default(1);
+    struct script *s;
+
+    options.absent_percent = 100;
+    s = script_new(&options);
+    script_topic(s, "news");
+    script_queue(s, "jobs", 100);
+    script_subscribe(s, "news", "jobs");
+    script_publish(s, 0, "news", "a");
+    script_topic_delete(s, "news");
+    s->show_trims = s->show_fetches = true;
+    script_begin(s);
+    script_peek(s, "jobs", 10);
+    script_purge(s, "jobs");
+    script_end(s);
+    EXPECT_TRACE(s, "  0 fetch 0+1\n"
+                    "  0 stream ends\n");
+    script_advance_ms(s, 0);
+    EXPECT_TRACE(s, "  0 peek:\n");
+    script_free(s);
+}
+
 /* ---- memory ---- */
 
 TEST(absent_messages_are_fetched_first)
@@ -948,6 +1001,7 @@ int main(void)
         cmocka_unit_test(delivery_is_cut_by_count),
         cmocka_unit_test(delivery_is_cut_by_bytes),
         cmocka_unit_test(publish_without_room_is_refused_whole),
+        cmocka_unit_test(what_came_before_the_first_subscriber_is_not_stored),
         cmocka_unit_test(in_flight_is_bounded),
         cmocka_unit_test(push_keeps_to_its_credit),
         cmocka_unit_test(push_in_auto_mode_deletes),
@@ -959,6 +1013,7 @@ int main(void)
         cmocka_unit_test(ephemeral_backlog_drops_the_oldest),
         cmocka_unit_test(ephemeral_push_begins_behind_what_is_not_synced),
         cmocka_unit_test(peek_shows_states_and_takes_nothing),
+        cmocka_unit_test(peek_outlives_what_it_waits_for),
         cmocka_unit_test(absent_messages_are_fetched_first),
         cmocka_unit_test(what_nobody_needs_is_trimmed),
         cmocka_unit_test(answers_come_in_ranges),
