@@ -28,6 +28,7 @@ struct book_message {
     uint64_t batch;
     uint64_t until_ms; /* HELD, DELAYED */
     uint64_t first_receive_ms;
+    uint64_t changed_by; /* the last nack or extend: its ranges may overlap, each message counts once */
 };
 
 /* What stands at a seq of a stream. */

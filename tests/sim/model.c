@@ -513,7 +513,7 @@ static void unstage(struct model *m, uint32_t target)
 static void do_publish(struct model *m, bool to_topic)
 {
     uint32_t index = rng_below(&m->rng, to_topic ? TOPICS : m->queue_count),
-             count = rng_skewed(&m->rng, 1, 8);
+             count = rng_skewed(&m->rng, 1, rng_chance(&m->rng, 3) ? 600 : 8);
     struct fanq_request r = {.op = to_topic ? FANQ_OP_PUBLISH : FANQ_OP_SEND,
                              .publish = {.target = to_topic ? topic_name(index) : queue_name(index)}};
     uint8_t *at = sim_request_bytes(m->sim, count * RECORD_BYTES_MAX);
@@ -538,15 +538,15 @@ static void do_receive(struct model *m)
 {
     uint32_t index = rng_below(&m->rng, m->queue_count);
     struct queue *q = m->queues[index];
-    struct fanq_request r = {.op = FANQ_OP_RECEIVE,
-                             .receive = {.queues = {queue_name(index)},
-                                         .queue_count = 1,
-                                         .messages_max = rng_skewed(&m->rng, 1, 40),
-                                         .bytes_max = rng_skewed(&m->rng, 1, 4000),
-                                         .visibility_ms = rng_chance(&m->rng, 50)
-                                                              ? FANQ_QUEUE_DEFAULT
-                                                              : rng_skewed(&m->rng, 0, 200),
-                                         .flags = rng_chance(&m->rng, 5) ? FANQ_RECEIVE_AUTO_DELETE : 0}};
+    struct fanq_request r = {
+        .op = FANQ_OP_RECEIVE,
+        .receive = {.queues = {queue_name(index)},
+                    .queue_count = 1,
+                    .messages_max = rng_skewed(&m->rng, 1, 1000), /* fit in one delivery */
+                    .bytes_max = rng_skewed(&m->rng, 1, 50000),
+                    .visibility_ms =
+                        rng_chance(&m->rng, 50) ? FANQ_QUEUE_DEFAULT : rng_skewed(&m->rng, 0, 200),
+                    .flags = rng_chance(&m->rng, 5) ? FANQ_RECEIVE_AUTO_DELETE : 0}};
 
     if (m->receive_count == PENDING_MAX)
         return;
@@ -591,6 +591,16 @@ static void range_ack(struct queue *q, const struct given *g, uint64_t first, ui
     }
 }
 
+/* A part of what was given; now and then much more, to both sides. */
+static struct fanq_range some_range(struct model *m, const struct given *g)
+{
+    uint64_t skip = rng_below(&m->rng, (uint32_t)g->count), left = g->count - skip;
+    uint64_t take = rng_chance(&m->rng, 40) ? left : 1 + rng_below(&m->rng, (uint32_t)left);
+    uint64_t first = g->first + skip, more = rng_chance(&m->rng, 3) ? rng_skewed(&m->rng, 0, 500) : 0;
+
+    return (struct fanq_range){g->stream, more < first ? first - more : 0, take + 2 * more};
+}
+
 static void do_settle(struct model *m, enum fanq_op op)
 {
     uint8_t packed[RANGES_MAX * 27];
@@ -619,16 +629,15 @@ static void do_settle(struct model *m, enum fanq_op op)
                  ? &q->again
                  : timed_new(m, q, op == FANQ_OP_EXTEND ? g.batch : 0, m->sim->now_ms + r.change.time_ms);
     for (uint32_t wanted = rng_skewed(&m->rng, 1, RANGES_MAX); count < wanted; count++) {
-        uint64_t skip = rng_below(&m->rng, (uint32_t)g.count), left = g.count - skip;
-        uint64_t take = rng_chance(&m->rng, 40) ? left : 1 + rng_below(&m->rng, (uint32_t)left);
+        struct fanq_range range = some_range(m, &g);
 
-        fanq_write_uint(&writer, g.stream);
-        fanq_write_uint(&writer, g.first + skip);
-        fanq_write_uint(&writer, take);
+        fanq_write_uint(&writer, range.stream);
+        fanq_write_uint(&writer, range.first);
+        fanq_write_uint(&writer, range.count);
         if (op == FANQ_OP_ACK)
-            range_ack(q, &g, g.first + skip, take);
+            range_ack(q, &g, range.first, range.count);
         else
-            changed += range_change(q, &g, g.first + skip, take, to);
+            changed += range_change(q, &g, range.first, range.count, to);
     }
     timed_sweep(q);
     r.change.ranges = fanq_ranges_over((struct fanq_bytes){packed, fanq_writer_length(&writer)}, count);

@@ -583,6 +583,8 @@ static void nobody_waits(struct oracle *o)
         SIM_CHECK(w->due_ms <= o->sim->now_ms || w->due_ms >= next_ms, "nothing ends the wait of request %lx",
                   w->id);
     }
+    for (uint32_t i = 0; i < ORACLE_CONNECTIONS && o->sim->fetch_count == 0; i++)
+        SIM_CHECK(o->connections[i].parked == 0, "a peek of connection %u waits for nothing", i);
     SIM_CHECK(book_next_ms(&o->book) >= next_ms, "nothing brings back the messages due at %lu",
               book_next_ms(&o->book));
 }

@@ -108,7 +108,7 @@ struct oracle {
     struct connection connections[ORACLE_CONNECTIONS];
     struct waiter **waiters; /* in order of arrival */
     uint32_t waiter_count, waiter_capacity;
-    uint64_t next_place;
+    uint64_t next_place, next_change;
     uint64_t next_uid, next_arrival;
     struct accepteds accepteds;
     /* What the core has left in this turn: if all that is sent counts, and if only what is stored does. */

@@ -140,13 +140,12 @@ static void resident_add(struct sim *s, uint64_t stream, uint64_t first_seq)
 
 static void fetch_end(struct sim *s, const struct sim_fetch *fetch)
 {
+    uint64_t end = fetch->first_seq + fetch->count;
     struct event ev = {.kind = EVENT_RESIDENT, .resident = {fetch->stream, fetch->first_seq, fetch->count}};
     struct block block;
 
-    for (uint64_t seq = fetch->first_seq; seq - fetch->first_seq < fetch->count;
-         seq = block.first_seq + block.count) {
-        if (!tail_block(s->tail, fetch->stream, seq, &block) ||
-            block.first_seq - fetch->first_seq >= fetch->count)
+    for (uint64_t seq = fetch->first_seq; seq < end; seq = block.first_seq + block.count) {
+        if (!tail_block(s->tail, fetch->stream, seq, &block) || block.first_seq >= end)
             break; /* nobody needs the rest any more */
         if (!block_is_cached(s, fetch->stream, block.first_seq))
             resident_add(s, fetch->stream, block.first_seq);

@@ -201,14 +201,21 @@ static void do_credit(struct workload *w, uint32_t connection)
 
 enum { SETTLE_RANGES_MAX = 8 };
 
-/* A part of a hold, mostly all of it. */
+/* A part of a hold, mostly all of it; now and then much more: what others hold, what nobody has read. */
 static struct fanq_range some_range(struct workload *w, const struct hold *h)
 {
     uint64_t first = rng_chance(&w->rng, 60) ? 0 : rng_below(&w->rng, (uint32_t)h->count);
-    uint64_t count =
-        rng_chance(&w->rng, 60) ? h->count - first : 1 + rng_below(&w->rng, (uint32_t)(h->count - first));
+    uint64_t left = h->count - first;
+    uint64_t count = rng_chance(&w->rng, 60) ? left : 1 + rng_below(&w->rng, (uint32_t)left);
 
-    return (struct fanq_range){h->stream, h->first + first, count};
+    first += h->first;
+    if (rng_chance(&w->rng, 3)) {
+        uint64_t more = rng_skewed(&w->rng, 0, 500);
+
+        first -= more < first ? more : first;
+        count += 2 * more;
+    }
+    return (struct fanq_range){h->stream + (rng_chance(&w->rng, 1) ? 1000 : 0), first, count};
 }
 
 static void hold_forget(struct holds *holds, uint64_t index)
