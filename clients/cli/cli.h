@@ -62,6 +62,10 @@ void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_report(struct cli *cli, const struct fanq_error *error, const char *name, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* When a queue that was received from never had a message: says so, and names one with a similar name. A
+ * receive makes the queue that is missing, so a typo looks like an empty queue. */
+void cli_hint_unused(struct cli *cli, const char *queue);
+
 /* The exit code for an error of the library. */
 enum exit_code cli_exit_code(const struct fanq_error *error);
 

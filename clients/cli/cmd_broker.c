@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static void json_broker(struct json *json, const struct cli *cli)
@@ -45,11 +46,13 @@ static void put_status(struct cli *cli, const struct fanq_stat_list *stats)
     printf("%-28s %s\n", "url", fanq_current_url(cli->client));
     printf("%-28s %s\n", "server", info->server);
     printf("%-28s %s\n", "storage", info->storage);
+    printf("%-28s %" PRIx64 "\n", "epoch", info->epoch); /* as in the ids of messages */
     printf("%-28s %s\n", "frame_bytes_max", text_grouped(info->frame_bytes_max, number));
     printf("%-28s %s\n", "message_bytes_max", text_grouped(info->message_bytes_max, number));
     printf("%-28s %s\n", "auto_create", info->auto_create ? "yes" : "no");
     for (size_t i = 0; i < stats->count; i++)
-        printf("%-28s %s\n", stats->entries[i].name, text_grouped(stats->entries[i].value, number));
+        if (strcmp(stats->entries[i].name, "epoch") != 0)
+            printf("%-28s %s\n", stats->entries[i].name, text_grouped(stats->entries[i].value, number));
 }
 
 int cmd_status(struct cli *cli)

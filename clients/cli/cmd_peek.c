@@ -90,12 +90,16 @@ struct peeker {
     struct cli *cli;
     struct message_style style;
     bool table;
+    bool header_put;
     struct fanq_peek_options options;
     uint64_t left;
 };
 
 static void put_page(struct peeker *peeker, struct fanq_batch *batch)
 {
+    if (peeker->table && !peeker->header_put)
+        printf("%-9s  %6s  %5s  %-24s  %s  %s\n", "STATE", "AGE", "TRIES", "ID", "ATTRIBUTES", "BODY");
+    peeker->header_put = true;
     for (size_t i = 0; i < fanq_batch_count(batch); i++) {
         const struct fanq_message *message = fanq_batch_message(batch, i);
 
@@ -145,7 +149,5 @@ int cmd_peek(struct cli *cli)
     peeker.style.queue = cli->arguments[0];
     if (code == 0)
         code = cli_connect(cli, CLI_CONNECT_ONCE);
-    if (code == 0 && peeker.table)
-        printf("%-9s  %6s  %5s  %-24s  %s  %s\n", "STATE", "AGE", "TRIES", "ID", "ATTRIBUTES", "BODY");
     return code == 0 ? peek_pages(&peeker) : code;
 }

@@ -204,6 +204,13 @@ static int run(struct receiver *receiver)
     return code != 0 ? code : settle_code;
 }
 
+static void say_nothing(struct cli *cli)
+{
+    cli_say("nothing to receive");
+    if (cli->argument_count == 1)
+        cli_hint_unused(cli, cli->arguments[0]);
+}
+
 int cmd_recv(struct cli *cli)
 {
     const struct options *options = &cli->options;
@@ -226,10 +233,10 @@ int cmd_recv(struct cli *cli)
     code = run(&receiver);
     if (code >= EXIT_SIGNAL)
         (void)settle_end(&receiver);
+    if (code == EXIT_NOTHING)
+        say_nothing(cli);
     fanq_free(cli->client); /* a receive under way calls back while `receiver` is there */
     cli->client = NULL;
     fanq_batch_unref(receiver.batch);
-    if (code == EXIT_NOTHING)
-        cli_say("nothing to receive");
     return code;
 }

@@ -11,7 +11,14 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { INTERVAL_MS_DEFAULT = 1000, INTERVAL_MS_MIN = 100, HEADER_ROWS = 4 };
+enum {
+    INTERVAL_MS_DEFAULT = 1000,
+    INTERVAL_MS_MIN = 100,
+    HEADER_ROWS = 4,
+    FIGURES_COLUMNS = 65, /* of a row, all but the name */
+    NAME_COLUMNS_MIN = 15,
+    NAME_COLUMNS_MAX = 40
+};
 
 struct top;
 
@@ -181,7 +188,7 @@ static void put_json(struct top *top)
     json_line_end(&json);
 }
 
-static void put_header(const struct top *top, bool color)
+static void put_header(const struct top *top, int name_columns, bool color)
 {
     const struct fanq_broker_info *info = fanq_broker_info(top->cli->client);
     uint64_t visible = 0, in_flight = 0, delayed = 0;
@@ -196,36 +203,54 @@ static void put_header(const struct top *top, bool color)
     printf("%zu queue%s: %s visible, %s in flight, %s delayed\n\n", top->now.count,
            top->now.count == 1 ? "" : "s", text_grouped(visible, numbers[0]),
            text_grouped(in_flight, numbers[1]), text_grouped(delayed, numbers[2]));
-    printf("%s%-32s %10s %10s %8s %7s %5s %10s %10s %10s%s\n", color ? "\033[1m" : "", "QUEUE", "VISIBLE",
-           "IN-FLIGHT", "DELAYED", "OLDEST", "CONS", "SENT/S", "DELIV/S", "DELETED/S",
+    printf("%s%-*s %10s %9s %7s %6s %4s %7s %7s %7s%s\n", color ? "\033[1m" : "", name_columns, "QUEUE",
+           "VISIBLE", "IN-FLIGHT", "DELAYED", "OLDEST", "CONS", "SENT/S", "DELIV/S", "DEL/S",
            color ? "\033[0m" : "");
 }
 
-static void put_entry(const struct entry *entry)
+static void put_entry(const struct entry *entry, int name_columns)
 {
     const struct fanq_queue_info *info = &entry->info;
     char numbers[3][TEXT_NUMBER_BYTES], age[TEXT_NUMBER_BYTES];
 
-    printf("%-32s %10s %10s %8s %7s %5llu %10.0f %10.0f %10.0f\n", info->name,
+    printf("%-*s %10s %9s %7s %6s %4llu %7.0f %7.0f %7.0f\n", name_columns, info->name,
            text_grouped(info->visible, numbers[0]), text_grouped(info->in_flight, numbers[1]),
            text_grouped(info->delayed, numbers[2]), text_age(info->oldest_age_ms, age),
            (unsigned long long)info->consumers, entry->sent, entry->delivered, entry->deleted);
+}
+
+/* The screen's size; false when nobody looks. */
+static bool screen_size(struct winsize *ret_size)
+{
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, ret_size) == 0 && ret_size->ws_col > 0;
+}
+
+/* The name has what the figures leave. */
+static int name_columns(void)
+{
+    struct winsize size;
+    int columns = screen_size(&size) ? size.ws_col - FIGURES_COLUMNS : NAME_COLUMNS_MAX;
+
+    if (columns < NAME_COLUMNS_MIN)
+        return NAME_COLUMNS_MIN;
+    return columns < NAME_COLUMNS_MAX ? columns : NAME_COLUMNS_MAX;
 }
 
 /* Sorts a copy: the next look compares by name. */
 static int put_table(struct top *top, size_t row_max, bool color)
 {
     struct entry *sorted = malloc((top->now.count + 1) * sizeof(*sorted));
+    int columns = name_columns();
 
     if (sorted == NULL)
         return cli_fail(EXIT_FAILED, "out of memory");
     if (top->now.count > 0)
         memcpy(sorted, top->now.entries, top->now.count * sizeof(*sorted));
     qsort(sorted, top->now.count, sizeof(*sorted), by_activity);
-    put_header(top, color);
+    put_header(top, columns, color);
     for (size_t i = 0; i < top->now.count && i < row_max; i++)
         if (sorted[i].present)
-            put_entry(&sorted[i]);
+            put_entry(&sorted[i], columns);
     free(sorted);
     return 0;
 }
@@ -234,7 +259,7 @@ static size_t screen_rows(void)
 {
     struct winsize size;
 
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row <= HEADER_ROWS + 1)
+    if (!screen_size(&size) || size.ws_row <= HEADER_ROWS + 1)
         return SIZE_MAX;
     return (size_t)size.ws_row - HEADER_ROWS - 1;
 }

@@ -4,15 +4,19 @@
 
 #include <limits.h>
 
+/* What the broker takes: VISIBILITY_MS_MAX, DELAY_MS_MAX and WAIT_MS_MAX of the protocol. */
+enum { HIDDEN_MS_MAX = 12 * 60 * 60 * 1000, QUEUE_WAIT_MS_MAX = 10 * 60 * 1000 };
+
 static const struct option yes_options[] = {
     {'y', "yes", OPTION_FLAG, OPTION(yes), 0, NULL, "do not ask"},
     OPTION_END,
 };
 
 static const struct option queue_settings_options[] = {
-    {0, "visibility", OPTION_DURATION, OPTION(visibility_ms), 0, "30s",
-     "how long a received message is hidden from others"},
-    {0, "wait", OPTION_DURATION, OPTION(wait_ms), 0, "20s", "how long a receive waits unless it says"},
+    {0, "visibility", OPTION_DURATION, OPTION(visibility_ms), HIDDEN_MS_MAX, "30s",
+     "how long a received message is hidden from others (default: 30s)"},
+    {0, "wait", OPTION_DURATION, OPTION(wait_ms), QUEUE_WAIT_MS_MAX, "20s",
+     "how long a receive waits unless it says (default: not at all)"},
     OPTION_END,
 };
 
@@ -57,8 +61,8 @@ static const struct option recv_options[] = {
     {0, "no-ack", OPTION_SETTLE, OPTION(settle), SETTLE_NOT, NULL,
      "leave them hidden until their visibility timeout"},
     {0, "nack", OPTION_SETTLE, OPTION(settle), SETTLE_NACK, NULL, "give them back"},
-    {0, "delay", OPTION_DURATION, OPTION(delay_ms), 0, "5s", "with --nack: hidden for so long"},
-    {0, "visibility", OPTION_DURATION, OPTION(visibility_ms), 0, "30s",
+    {0, "delay", OPTION_DURATION, OPTION(delay_ms), HIDDEN_MS_MAX, "5s", "with --nack: hidden for so long"},
+    {0, "visibility", OPTION_DURATION, OPTION(visibility_ms), HIDDEN_MS_MAX, "30s",
      "instead of the queue's visibility timeout"},
     {'l', "line", OPTION_FLAG, OPTION(line), 0, NULL, "a newline behind every message"},
     {'0', "null", OPTION_FLAG, OPTION(null), 0, NULL, "a NUL byte behind every message"},
@@ -107,7 +111,8 @@ static const struct option bench_options[] = {
 
 #define CONTENT_DETAILS                                                                                      \
     "Without BODY, or with -, the body is what standard input holds. With --line or --null every\n"          \
-    "line or piece is a message of its own, sent as it comes, hundreds of thousands a second.\n"             \
+    "line or piece is a message of its own, sent as it comes, hundreds of thousands a second; while the\n"   \
+    "broker is full they wait, and end when it took none for --timeout.\n"                                   \
     "Nothing goes to standard output but with -v (the message's id) or --json."
 
 const struct command commands[] = {

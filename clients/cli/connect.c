@@ -4,10 +4,12 @@
  * signals first and turn the loop here, so that what is under way can be brought to an end. */
 #include "cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -200,6 +202,21 @@ static bool is_here(const char *url)
     return false;
 }
 
+/* The flag with which fanqd listens there; none for the usual port. */
+static void hint_start(const char *url)
+{
+    const char *port = url != NULL ? strrchr(url, ':') : NULL;
+    char flag[256] = "";
+
+    if (url != NULL && strncmp(url, "unix:", 5) == 0)
+        snprintf(flag, sizeof(flag), " --unix %s", url + 5);
+    else if (port != NULL && isdigit((unsigned char)port[1]) && strcmp(port, ":9320") != 0)
+        snprintf(flag, sizeof(flag), " --port %s", port + 1);
+    cli_hint("no broker on this machine? start one:  fanqd%s        other host?  "
+             "export FANQ_URL=fanq://HOST:9320",
+             flag);
+}
+
 int cli_report_unconnected(struct cli *cli)
 {
     const char *url = cli->client != NULL ? fanq_current_url(cli->client) : NULL;
@@ -210,8 +227,7 @@ int cli_report_unconnected(struct cli *cli)
         cli_fail(EXIT_CONNECTION, "cannot connect to %s: %s", url,
                  cli->lost.code != 0 ? cause_text(cli->client, &cli->lost) : "no answer in time");
     if (url == NULL || is_here(url))
-        cli_hint("no broker on this machine? start one:  fanqd        other host?  "
-                 "export FANQ_URL=fanq://HOST:9320");
+        hint_start(url);
     else
         cli_hint("is it running there, and open to others?  fanqd --listen 0.0.0.0");
     return EXIT_CONNECTION;

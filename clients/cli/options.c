@@ -60,6 +60,7 @@ static bool store(const struct option *option, const char *value, struct options
 {
     void *field = (char *)options + option->offset;
     const char *wanted = "";
+    char most[TEXT_NUMBER_BYTES];
     bool good = true;
 
     switch (option->kind) {
@@ -82,6 +83,11 @@ static bool store(const struct option *option, const char *value, struct options
         break;
     case OPTION_DURATION:
         good = text_parse_duration(value, field);
+        if (good && option->value > 0 && *(int64_t *)field > option->value) {
+            snprintf(error, OPTIONS_ERROR_BYTES, "--%s %.80s: must be at most %s", option->name, value,
+                     text_duration((uint64_t)option->value, most));
+            return false;
+        }
         wanted = "a duration with its unit, such as 500ms, 30s, 5m, 2h or 3d";
         break;
     case OPTION_BYTES:

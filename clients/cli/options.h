@@ -65,8 +65,8 @@ struct option {
     char letter;      /* 0: none */
     const char *name; /* without "--"; NULL ends a table */
     enum option_kind kind;
-    size_t offset; /* in struct options */
-    int value;
+    size_t offset;        /* in struct options */
+    int value;            /* SETTLE: what is set; DURATION: the most in milliseconds, 0: any */
     const char *argument; /* for the help: "20s" */
     const char *help;
 };

@@ -84,8 +84,18 @@ static void hint_nearest(struct cli *cli, const char *name, bool topic)
     fanq_name_list_free(cli->client, list);
 }
 
+/* Such names are reserved, which the broker answers with UNSUPPORTED. */
+static bool is_fifo(const char *name)
+{
+    size_t bytes = name != NULL ? strlen(name) : 0;
+
+    return bytes > 5 && strcmp(name + bytes - 5, ".fifo") == 0;
+}
+
 static void hint(struct cli *cli, const struct fanq_error *error, const char *name)
 {
+    char number[TEXT_NUMBER_BYTES];
+
     switch (error->code) {
     case FANQ_ERR_QUEUE_NOT_FOUND:
     case FANQ_ERR_TOPIC_NOT_FOUND:
@@ -95,12 +105,42 @@ static void hint(struct cli *cli, const struct fanq_error *error, const char *na
     case FANQ_ERR_EXISTS:
         cli_hint("see what it has:  fanq queue info %s        change it:  fanq queue set %s", name, name);
         break;
+    case FANQ_ERR_MESSAGE_TOO_BIG:
+        cli_hint(
+            "that is %s bytes; a broker takes longer ones when started so:  fanqd --message-bytes-max SIZE",
+            text_grouped(fanq_broker_info(cli->client)->message_bytes_max, number));
+        break;
+    case FANQ_ERR_UNSUPPORTED:
+        if (is_fifo(name))
+            cli_hint("names that end in .fifo are kept for queues in strict order, which are not there yet");
+        break;
     case FANQ_ERR_UNKNOWN:
         cli_hint("it may have been done; look before you repeat it");
         break;
     default:
         break;
     }
+}
+
+void cli_hint_unused(struct cli *cli, const char *queue)
+{
+    struct fanq_list_options options = FANQ_LIST_OPTIONS_INIT;
+    struct text_nearest nearest = {.word = queue};
+    struct fanq_name_list *list = NULL;
+    struct fanq_queue_info info;
+
+    if (fanq_queue_get_sync(cli->client, queue, cli_timeout_ms(cli), &info, NULL) != 0 || info.sent > 0)
+        return;
+    if (fanq_queue_list_sync(cli->client, &options, cli_timeout_ms(cli), &list, NULL) != 0)
+        return;
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->names[i], queue) != 0)
+            text_nearest_offer(&nearest, list->names[i]);
+    if (nearest.best != NULL)
+        cli_hint("queue %s never had a message; did you mean \"%s\"?", queue, nearest.best);
+    else
+        cli_hint("queue %s never had a message", queue);
+    fanq_name_list_free(cli->client, list);
 }
 
 int cli_report(struct cli *cli, const struct fanq_error *error, const char *name, const char *format, ...)

@@ -6,13 +6,16 @@ usage: test_cli.py FANQ FANQD [unittest arguments]
 Every test uses queues and topics of its own, so they share one broker and its free port.
 """
 import base64
+import fcntl
 import json
 import os
 import pty
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 import unittest
@@ -118,6 +121,18 @@ class Case(unittest.TestCase):
             if stream is not None:
                 stream.close()
 
+    @staticmethod
+    def on_a_terminal(columns, *arguments):
+        """What it prints there, in text."""
+        ours, its = pty.openpty()
+        fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        with open(its, "wb") as out:
+            subprocess.run([FANQ, *arguments], stdin=subprocess.DEVNULL, stdout=out, timeout=TIMEOUT_S, check=True,
+                           env=environment(NO_COLOR="1"))
+            text = os.read(ours, 65536)
+        os.close(ours)
+        return text.decode()
+
     def eventually(self, condition):
         deadline = time.monotonic() + TIMEOUT_S
         while not condition():
@@ -171,6 +186,17 @@ class CommandLine(Case):
         self.assertIn("put -- before it", self.fails(2, "send", "q", "-Z").err)
         self.assertIn("wants another word", self.fails(2, "queue").err)
         self.assertIn("--delay goes with --nack", self.fails(2, "recv", "q", "--delay", "1s").err)
+        for command in (["queue", "create", "q", "--visibility"], ["recv", "q", "--visibility"],
+                        ["recv", "q", "--nack", "--delay"]):
+            self.assertIn("must be at most 12h", self.fails(2, *command, "13h").err)
+        self.assertIn("must be at most 10m", self.fails(2, "queue", "set", "q", "--wait", "11m").err)
+
+    def test_a_refusal_says_what_would_do(self):
+        self.assertIn("kept for queues in strict order", self.fails(1, "send", "jobs.fifo", "x").err)
+        limit = self.json("status")["message_bytes_max"]
+        result = self.fails(1, "send", "big", stdin=b"x" * (limit + 1))
+        self.assertIn(f"that is {limit:,} bytes", result.err)
+        self.assertIn("--message-bytes-max", result.err)
 
     def test_a_bad_url_is_a_usage_error(self):
         result = self.fails(2, "--url", "http://nowhere", "queue", "ls")
@@ -183,8 +209,11 @@ class CommandLine(Case):
             self.assertEqual(result.out, b"")
             self.assertIn("cannot connect to fanq://127.0.0.1:1: ", result.err)
             self.assertIn("refused", result.err)
-            self.assertIn("start one:  fanqd", result.err)
+            self.assertIn("start one:  fanqd --port 1 ", result.err)
             self.assertIn("export FANQ_URL=fanq://HOST:9320", result.err)
+
+    def test_no_broker_at_a_path_is_told_how_to_start_it_there(self):
+        self.assertIn("start one:  fanqd --unix /no/such ", self.fails(5, "--url", "unix:/no/such", "ping").err)
 
     def test_no_broker_elsewhere_is_told_otherwise(self):
         result = self.fails(5, "--url", "fanq://no-such-host.invalid", "ping")
@@ -258,6 +287,14 @@ class Queues(Case):
         self.assertIn('did you mean "happenings"?', self.fails(4, "topic", "info", "hapenings").err)
         self.assertIn('did you mean "happenings"?', self.fails(4, "sub", "ls", "hapenings").err)
         self.assertIn("fanq queue create", self.fails(4, "queue", "info", "zzzzzzzzzzzz").err)
+        self.assertEqual(self.fails(4, "peek", "zzzzzzzzzzzz").out, b"")
+
+    def test_a_queue_that_never_had_a_message_may_be_a_typo(self):
+        self.ok("send", "shipments", "x")
+        self.assertIn('queue shipmnets never had a message; did you mean "shipments"?',
+                      self.fails(3, "recv", "shipmnets").err)
+        self.ok("recv", "shipments")
+        self.assertEqual(self.fails(3, "recv", "shipments").err, "nothing to receive\n")
 
     def test_some_of_many_is_7(self):
         self.ok("queue", "create", "half-1")
@@ -495,7 +532,9 @@ class TheBroker(Case):
         self.assertEqual(set(status), {"url", "server", "storage", "epoch", "frame_bytes_max", "message_bytes_max",
                                        "auto_create", "stats"})
         self.assertEqual(status["storage"], "memory")
-        self.assertIn(BROKER.url.encode(), self.ok("status").out)
+        text = self.ok("status").out.decode()
+        self.assertIn(BROKER.url, text)
+        self.assertRegex(text, rf"(?m)^epoch +{status['epoch']}$")
 
     def test_ping(self):
         self.assertIn(BROKER.url.encode(), self.ok("ping").out)
@@ -507,6 +546,9 @@ class TheBroker(Case):
     def test_top(self):
         self.ok("send", "topped", "x")
         self.assertRegex(self.ok("top", "--once").out.decode(), r"(?m)^topped +1 +0 +0 ")
+        for columns, widest in ((80, 80), (200, 105)):
+            table = self.on_a_terminal(columns, "top", "--once", "topped")
+            self.assertEqual(max(len(line) for line in table.splitlines() if line.startswith("topped")), widest)
         top = self.json("top", "--once", "topped")
         self.assertEqual(top["queues"][0]["visible"], 1)
         process = self.start("top", "--json", "-i", "100ms")
