@@ -15,49 +15,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model_queue.h"
 #include "sim.h"
 
 enum {
     QUEUES = 4,
-    TOPICS = 2,
-    STREAMS = TOPICS + 1, /* that a queue takes from: the last is its own */
-    OWN = TOPICS,
     ROUND_OPS = 50000, /* then everything begins anew, with an empty core */
     RECORD_BYTES = 14,
     RECORD_BYTES_MAX = 200,
     PENDING_MAX = 64,
     RANGES_MAX = 8
-};
-
-struct message {
-    struct message *next, *previous;
-    struct place *place; /* NULL: gone */
-    uint64_t uid, seq, first_receive_ms;
-    uint32_t stream, bytes, deliveries;
-};
-
-/* A list of messages. */
-struct place {
-    struct place *next; /* batches and delays of the queue */
-    struct message head;
-    uint64_t batch; /* 0: a delay, or what is not in flight */
-    uint64_t due_ms, order;
-    uint64_t count;
-};
-
-struct feed {
-    struct message **messages; /* by seq, from first on */
-    uint64_t first, count, capacity;
-    bool open;
-};
-
-struct queue {
-    uint64_t id;
-    uint64_t own_seq, visibility_ms;
-    struct place again, unread, staged[STREAMS];
-    struct place *timed; /* batches and delays */
-    struct feed feeds[STREAMS];
-    uint64_t sent, delivered, deleted;
 };
 
 struct receive {
@@ -83,218 +50,13 @@ struct model {
     uint32_t receive_count;
     struct given *given;
     uint64_t given_count, given_capacity;
-    uint64_t next_id, next_uid, next_order;
+    uint64_t next_id, next_uid;
     uint64_t answer; /* of the request under way: CHANGED */
     int answer_err;
     uint64_t ops;
 };
 
-/* ---- lists ---- */
-
-static void place_init(struct place *p)
-{
-    *p = (struct place){0};
-    p->head.next = p->head.previous = &p->head;
-}
-
-static void message_leave(struct message *m)
-{
-    m->previous->next = m->next;
-    m->next->previous = m->previous;
-    m->place->count--;
-    m->place = NULL;
-}
-
-static void message_enter(struct message *m, struct place *p, struct message *behind)
-{
-    m->previous = behind;
-    m->next = behind->next;
-    behind->next->previous = m;
-    behind->next = m;
-    m->place = p;
-    p->count++;
-}
-
-static void message_move(struct message *m, struct place *p)
-{
-    message_leave(m);
-    message_enter(m, p, p->head.previous);
-}
-
-static struct message *place_first(struct place *p)
-{
-    return p->count == 0 ? NULL : p->head.next;
-}
-
-static void place_empty(struct place *p)
-{
-    while (p->count > 0)
-        message_leave(p->head.next);
-}
-
-static struct message *feed_message(const struct feed *f, uint64_t seq)
-{
-    return seq < f->first || seq - f->first >= f->count ? NULL : f->messages[seq - f->first];
-}
-
-static void feed_append(struct feed *f, uint64_t seq, struct message *m)
-{
-    if (f->count == 0)
-        f->first = seq;
-    while (f->first + f->count <= seq) {
-        if (f->count == f->capacity) {
-            f->capacity = f->capacity * 2 + 64;
-            f->messages = realloc(f->messages, f->capacity * sizeof(struct message *));
-            SIM_CHECK(f->messages != NULL, "out of memory");
-        }
-        f->messages[f->count++] = NULL; /* what the queue was not subscribed to */
-    }
-    f->messages[seq - f->first] = m;
-}
-
-/* ---- queues ---- */
-
-static struct queue *queue_new(uint64_t visibility_ms)
-{
-    struct queue *q = calloc(1, sizeof(*q));
-
-    SIM_CHECK(q != NULL, "out of memory");
-    q->visibility_ms = visibility_ms;
-    place_init(&q->again);
-    place_init(&q->unread);
-    for (uint32_t i = 0; i < STREAMS; i++)
-        place_init(&q->staged[i]);
-    q->feeds[OWN].open = true;
-    return q;
-}
-
-static void timed_free(struct place **at)
-{
-    struct place *p = *at;
-
-    *at = p->next;
-    free(p);
-}
-
-static void queue_free(struct queue *q)
-{
-    while (q->timed != NULL)
-        timed_free(&q->timed);
-    for (uint32_t i = 0; i < STREAMS; i++) {
-        for (uint64_t n = 0; n < q->feeds[i].count; n++)
-            free(q->feeds[i].messages[n]);
-        free(q->feeds[i].messages);
-    }
-    free(q);
-}
-
-static struct place *timed_new(struct model *m, struct queue *q, uint64_t batch, uint64_t due_ms)
-{
-    struct place *p = malloc(sizeof(*p));
-
-    SIM_CHECK(p != NULL, "out of memory");
-    place_init(p);
-    p->batch = batch;
-    p->due_ms = due_ms;
-    p->order = ++m->next_order;
-    p->next = q->timed;
-    q->timed = p;
-    return p;
-}
-
-static void timed_sweep(struct queue *q)
-{
-    for (struct place **at = &q->timed; *at != NULL;)
-        if ((*at)->count == 0)
-            timed_free(at);
-        else
-            at = &(*at)->next;
-}
-
-/* The batch or delay that is over, and was before the others. */
-static struct place *timed_due(const struct queue *q, uint64_t now_ms)
-{
-    struct place *first = NULL;
-
-    for (struct place *p = q->timed; p != NULL; p = p->next)
-        if (p->count > 0 && p->due_ms <= now_ms &&
-            (first == NULL || p->due_ms < first->due_ms ||
-             (p->due_ms == first->due_ms && p->order < first->order)))
-            first = p;
-    return first;
-}
-
-static void queue_advance(struct queue *q, uint64_t now_ms)
-{
-    struct place *p;
-
-    while ((p = timed_due(q, now_ms)) != NULL)
-        while (p->count > 0)
-            message_move(place_first(p), &q->again);
-    timed_sweep(q);
-}
-
-static void queue_stage(struct queue *q, uint32_t stream, uint64_t seq, uint64_t uid, uint32_t bytes)
-{
-    struct message *message = calloc(1, sizeof(*message));
-
-    SIM_CHECK(message != NULL, "out of memory");
-    message->uid = uid;
-    message->seq = seq;
-    message->stream = stream;
-    message->bytes = bytes;
-    feed_append(&q->feeds[stream], seq, message);
-    message_enter(message, &q->staged[stream], q->staged[stream].head.previous);
-    q->sent++;
-}
-
-/* The turn's messages arrive stream by stream, in the order in which the streams were first sent to. */
-static void stream_arrives(struct queue *q, uint32_t stream)
-{
-    while (q->staged[stream].count > 0)
-        message_move(place_first(&q->staged[stream]), &q->unread);
-}
-
-static void queue_purge(struct queue *q)
-{
-    place_empty(&q->again);
-    place_empty(&q->unread);
-    for (uint32_t i = 0; i < STREAMS; i++) {
-        q->sent -= q->staged[i].count; /* nobody has seen them */
-        place_empty(&q->staged[i]);
-    }
-    for (struct place *p = q->timed; p != NULL; p = p->next)
-        place_empty(p);
-    timed_sweep(q);
-}
-
 /* ---- receiving ---- */
-
-static struct message *next_for(struct queue *q)
-{
-    struct message *m = place_first(&q->again);
-
-    return m != NULL ? m : place_first(&q->unread);
-}
-
-static void message_take(struct model *m, struct queue *q, struct message *message, struct place *batch)
-{
-    struct message *before =
-        message->seq == 0 ? NULL : feed_message(&q->feeds[message->stream], message->seq - 1);
-    bool again = message->deliveries > 0;
-
-    message_leave(message);
-    message->deliveries++;
-    if (!again)
-        message->first_receive_ms = m->sim->wall_ms;
-    if (batch == NULL)
-        return;
-    if (again && before != NULL && before->place == batch && before->deliveries == message->deliveries &&
-        before->first_receive_ms == message->first_receive_ms)
-        message_enter(message, batch, before);
-    else
-        message_enter(message, batch, batch->head.previous);
-}
 
 static void given_add(struct model *m, const struct given *given)
 {
@@ -325,7 +87,7 @@ static void slice_compare(struct model *m, struct receive *r, const struct fanq_
     for (uint32_t i = 0; i < slice->records.count; i++) {
         uint64_t uid;
 
-        message = next_for(r->queue);
+        message = model_next(r->queue);
         memcpy(&uid, at + FANQ_RECORD_PLAIN_BYTES, sizeof(uid));
         SIM_CHECK(message != NULL, "message %lu is delivered, the model has none", uid);
         SIM_CHECK(message->uid == uid && message->seq == slice->first_seq + i &&
@@ -338,7 +100,7 @@ static void slice_compare(struct model *m, struct receive *r, const struct fanq_
                   "more than was asked for is delivered");
         r->messages_max--;
         r->bytes_max -= message->bytes;
-        message_take(m, r->queue, message, batch);
+        model_take(r->queue, message, batch, m->sim->wall_ms);
         at += fanq_record_length(at);
     }
     if (batch != NULL)
@@ -349,7 +111,7 @@ static void slice_compare(struct model *m, struct receive *r, const struct fanq_
 /* One message is given whatever its size. */
 static void first_fits(struct receive *r)
 {
-    struct message *first = next_for(r->queue);
+    struct message *first = model_next(r->queue);
 
     if (first != NULL && r->bytes_max < first->bytes)
         r->bytes_max = first->bytes;
@@ -363,12 +125,12 @@ static void delivery_compare(struct model *m, struct receive *r, const struct fa
 
     first_fits(r);
     if (d->slice_count > 0 && !r->auto_delete)
-        batch = timed_new(m, r->queue, d->batch, m->sim->now_ms + r->visibility_ms);
+        batch = model_timed_new(r->queue, d->batch, m->sim->now_ms + r->visibility_ms);
     for (uint32_t i = 0; i < d->slice_count; i++) {
         slice_compare(m, r, d, &d->slices[i], batch);
         count += d->slices[i].records.count;
     }
-    next = next_for(r->queue);
+    next = model_next(r->queue);
     SIM_CHECK(next == NULL || r->messages_max == 0 || next->bytes > r->bytes_max,
               "receive %lu gets %lu messages, the model would give more", r->id, count);
     r->queue->delivered += count;
@@ -396,15 +158,6 @@ static void receive_answered(struct model *m, const struct fanq_reply *reply)
     sim_fail("receive %lu is answered, but does not wait", reply->id);
 }
 
-static uint64_t timed_count(const struct queue *q, bool batches)
-{
-    uint64_t count = 0;
-
-    for (const struct place *p = q->timed; p != NULL; p = p->next)
-        count += (p->batch != 0) == batches ? p->count : 0;
-    return count;
-}
-
 static void queue_compare(struct model *m, const struct fanq_queue_reply *r)
 {
     struct queue *q = m->queues[r->name.data[1] - '0'];
@@ -414,11 +167,11 @@ static void queue_compare(struct model *m, const struct fanq_queue_reply *r)
         staged += q->staged[i].count;
     SIM_CHECK(q->id == 0 || q->id == r->queue_id, "a queue has changed its id");
     q->id = r->queue_id;
-    SIM_CHECK(r->visible == q->again.count + q->unread.count && r->in_flight == timed_count(q, true) &&
-                  r->delayed == timed_count(q, false),
+    SIM_CHECK(r->visible == q->again.count + q->unread.count && r->in_flight == model_timed_count(q, true) &&
+                  r->delayed == model_timed_count(q, false),
               "%lu visible, %lu in flight, %lu delayed; the model has %lu, %lu, %lu", r->visible,
-              r->in_flight, r->delayed, q->again.count + q->unread.count, timed_count(q, true),
-              timed_count(q, false));
+              r->in_flight, r->delayed, q->again.count + q->unread.count, model_timed_count(q, true),
+              model_timed_count(q, false));
     SIM_CHECK(r->sent == q->sent - staged && r->delivered == q->delivered && r->deleted == q->deleted,
               "%lu sent, %lu delivered, %lu deleted; the model has %lu, %lu, %lu", r->sent, r->delivered,
               r->deleted, q->sent - staged, q->delivered, q->deleted);
@@ -476,7 +229,7 @@ static void do_queue_create(struct model *m, uint32_t index)
 {
     uint64_t visibility_ms = rng_between(&m->rng, 0, 100);
 
-    m->queues[index] = queue_new(visibility_ms);
+    m->queues[index] = model_queue_new(visibility_ms);
     request(m, &(struct fanq_request){
                    .op = FANQ_OP_QUEUE_CREATE,
                    .queue = {queue_name(index),
@@ -528,7 +281,7 @@ static void do_publish(struct model *m, bool to_topic)
         at += bytes;
         for (uint32_t q = 0; q < m->queue_count; q++)
             if (to_topic ? m->queues[q]->feeds[index].open : q == index)
-                queue_stage(m->queues[q], to_topic ? index : OWN, seq, uid, bytes);
+                model_queue_stage(m->queues[q], to_topic ? index : OWN, seq, uid, bytes);
     }
     r.publish.records.length = (size_t)(at - r.publish.records.data);
     request(m, &r);
@@ -569,11 +322,11 @@ static uint64_t range_change(struct queue *q, const struct given *g, uint64_t fi
     uint64_t changed = 0;
 
     for (uint64_t seq = first; seq < first + count; seq++) {
-        struct message *m = feed_message(&q->feeds[g->stream_index], seq);
+        struct message *m = model_message(&q->feeds[g->stream_index], seq);
 
         if (m == NULL || m->place == NULL || m->place->batch != g->batch || m->place == to)
             continue;
-        message_move(m, to);
+        model_move(m, to);
         changed++;
     }
     return changed;
@@ -582,11 +335,11 @@ static uint64_t range_change(struct queue *q, const struct given *g, uint64_t fi
 static void range_ack(struct queue *q, const struct given *g, uint64_t first, uint64_t count)
 {
     for (uint64_t seq = first; seq < first + count; seq++) {
-        struct message *m = feed_message(&q->feeds[g->stream_index], seq);
+        struct message *m = model_message(&q->feeds[g->stream_index], seq);
 
         if (m == NULL || m->place == NULL || m->deliveries == 0)
             continue;
-        message_leave(m);
+        model_leave(m);
         q->deleted++;
     }
 }
@@ -627,7 +380,7 @@ static void do_settle(struct model *m, enum fanq_op op)
     if (op != FANQ_OP_ACK)
         to = r.change.time_ms == 0
                  ? &q->again
-                 : timed_new(m, q, op == FANQ_OP_EXTEND ? g.batch : 0, m->sim->now_ms + r.change.time_ms);
+                 : model_timed_new(q, op == FANQ_OP_EXTEND ? g.batch : 0, m->sim->now_ms + r.change.time_ms);
     for (uint32_t wanted = rng_skewed(&m->rng, 1, RANGES_MAX); count < wanted; count++) {
         struct fanq_range range = some_range(m, &g);
 
@@ -639,7 +392,7 @@ static void do_settle(struct model *m, enum fanq_op op)
         else
             changed += range_change(q, &g, range.first, range.count, to);
     }
-    timed_sweep(q);
+    model_timed_sweep(q);
     r.change.ranges = fanq_ranges_over((struct fanq_bytes){packed, fanq_writer_length(&writer)}, count);
     request(m, &r);
     SIM_CHECK(op == FANQ_OP_ACK || m->answer == changed, "%s changed %lu messages, in the model %lu",
@@ -675,7 +428,7 @@ static void do_queue_anew(struct model *m)
     if (is_awaited(m, m->queues[index]))
         return;
     request(m, &(struct fanq_request){.op = FANQ_OP_QUEUE_DELETE, .name = queue_name(index)});
-    queue_free(m->queues[index]);
+    model_queue_free(m->queues[index]);
     unstage(m, TOPICS + index);
     do_queue_create(m, index);
 }
@@ -690,7 +443,7 @@ static void do_purge(struct model *m)
 {
     uint32_t index = rng_below(&m->rng, m->queue_count);
 
-    queue_purge(m->queues[index]);
+    model_queue_purge(m->queues[index]);
     request(m, &(struct fanq_request){.op = FANQ_OP_PURGE, .name = queue_name(index)});
 }
 
@@ -729,9 +482,9 @@ static void arrivals(struct model *m)
 {
     for (uint32_t i = 0; i < m->staged_count; i++) {
         if (m->staged[i] >= TOPICS)
-            stream_arrives(m->queues[m->staged[i] - TOPICS], OWN);
+            model_stream_arrives(m->queues[m->staged[i] - TOPICS], OWN);
         for (uint32_t q = 0; q < m->queue_count && m->staged[i] < TOPICS; q++)
-            stream_arrives(m->queues[q], m->staged[i]);
+            model_stream_arrives(m->queues[q], m->staged[i]);
     }
     m->staged_count = 0;
 }
@@ -740,7 +493,7 @@ static void some_turn(struct model *m)
 {
     sim_advance_ms(m->sim, rng_skewed(&m->rng, 0, 60));
     for (uint32_t i = 0; i < m->queue_count; i++)
-        queue_advance(m->queues[i], m->sim->now_ms);
+        model_queue_advance(m->queues[i], m->sim->now_ms);
     sim_turn(m->sim);
     for (uint32_t ops = rng_skewed(&m->rng, 1, 20); ops > 0; ops--)
         some_op(m);
@@ -779,7 +532,7 @@ static uint64_t round_run(uint64_t seed, uint64_t ops, uint64_t *delivered)
     core_figures(m.sim->core, &figures);
     *delivered += figures.delivered;
     for (uint32_t i = 0; i < m.queue_count; i++)
-        queue_free(m.queues[i]);
+        model_queue_free(m.queues[i]);
     free(m.given);
     sim_free(m.sim);
     return m.ops;

@@ -147,7 +147,19 @@ void oracle_record_write(uint8_t *at, uint64_t uid, uint32_t bytes);
 
 /* ---- between the files of the oracle ---- */
 
-bool oracle_topic_feeds(const struct topic_record *t);
+uint32_t oracle_slot(struct fanq_bytes name); /* of a name made by the functions above */
+struct book_queue *oracle_queue_make(struct oracle *o, uint32_t slot);
+struct book_queue *oracle_queue_resolve(struct oracle *o, struct fanq_bytes name, bool create);
+void oracle_queue_end(struct oracle *o, struct book_queue *q); /* and of all who wait for it */
+struct topic_record *oracle_topic_make(struct oracle *o, uint32_t slot);
+struct topic_record *oracle_topic_resolve(struct oracle *o, struct fanq_bytes name, bool create);
+void oracle_topic_end(struct oracle *o, struct topic_record *t);
+void oracle_subscribe(struct topic_record *t, struct book_queue *q);
+bool oracle_unsubscribe(struct topic_record *t, struct book_queue *q); /* false: it was not */
+struct waiter *oracle_waiter_make(struct oracle *o, uint32_t connection, const struct fanq_request *r);
+uint32_t oracle_waiters_of(const struct oracle *o, uint32_t connection);
+struct ask *oracle_ask_add(struct oracle *o, uint32_t connection, const struct fanq_request *r);
+void oracle_ask_is_long(struct oracle *o, uint32_t connection); /* it is answered later than in this turn */
 struct waiter *oracle_waiter_find(const struct oracle *o, uint32_t connection, uint64_t id);
 bool oracle_waiter_eligible(const struct oracle *o, const struct waiter *w);
 void oracle_waiter_end(struct oracle *o, struct waiter *w);
@@ -155,6 +167,7 @@ void oracle_line_up(struct oracle *o, struct waiter *w);
 struct ask *oracle_ask_of(struct oracle *o, uint32_t connection, uint64_t id);
 void oracle_deliver(struct oracle *o, const struct effect *effect);
 void oracle_commit(struct oracle *o, const struct commit *commit);
+void oracle_note_synced(struct oracle *o); /* what the shell has said to be synced */
 /* Checks a record against what was published; gives its length. */
 uint32_t oracle_record_check(const uint8_t *at, const struct book_body *body, const char *where);
 void holds_add(struct holds *h, const struct hold *hold);

@@ -5,251 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool bytes_equal(struct fanq_bytes a, struct fanq_bytes b)
-{
-    return a.length == b.length && memcmp(a.data, b.data, a.length) == 0;
-}
-
-struct fanq_bytes oracle_queue_name(uint32_t slot)
-{
-    static const char names[] = "q0q1q2q3q4q5q6q7q8q9";
-
-    return (struct fanq_bytes){(const uint8_t *)names + 2 * slot, 2};
-}
-
-struct fanq_bytes oracle_topic_name(uint32_t slot)
-{
-    static const char names[] = "t0t1t2t3t4";
-
-    return (struct fanq_bytes){(const uint8_t *)names + 2 * slot, 2};
-}
-
-/* The slot of a name made by the functions above. */
-static uint32_t slot_of(struct fanq_bytes name)
-{
-    return (uint32_t)(name.data[1] - '0');
-}
-
-void holds_add(struct holds *h, const struct hold *hold)
-{
-    if (h->count == h->capacity) {
-        h->capacity = h->capacity == 0 ? 16 : h->capacity * 2;
-        h->items = realloc(h->items, h->capacity * sizeof(*h->items));
-        SIM_CHECK(h->items != NULL, "out of memory");
-    }
-    h->items[h->count++] = *hold;
-}
-
-/* ---- what there is ---- */
-
-static struct book_queue *queue_make(struct oracle *o, uint32_t slot)
-{
-    struct book_queue *q = book_queue_new(&o->book);
-
-    q->slot = slot;
-    q->visibility_ms = FANQ_VISIBILITY_MS_DEFAULT;
-    o->queues[slot] = q;
-    return q;
-}
-
-static struct book_queue *queue_resolve(struct oracle *o, struct fanq_bytes name, bool create)
-{
-    struct book_queue *q = o->queues[slot_of(name)];
-
-    return q == NULL && create && o->auto_create ? queue_make(o, slot_of(name)) : q;
-}
-
-static struct topic_record *topic_make(struct oracle *o, uint32_t slot)
-{
-    struct topic_record *t = calloc(1, sizeof(*t));
-
-    SIM_CHECK(t != NULL, "out of memory");
-    t->alive = true;
-    t->slot = slot;
-    t->stream = book_stream_new(&o->book);
-    t->next = o->all_topics;
-    o->all_topics = t;
-    o->topics[slot] = t;
-    return t;
-}
-
-static struct topic_record *topic_resolve(struct oracle *o, struct fanq_bytes name, bool create)
-{
-    struct topic_record *t = o->topics[slot_of(name)];
-
-    return t == NULL && create && o->auto_create ? topic_make(o, slot_of(name)) : t;
-}
-
-bool oracle_topic_feeds(const struct topic_record *t)
-{
-    return t->subscriber_count > 0;
-}
-
-static uint32_t subscriber_index(const struct topic_record *t, const struct book_queue *q)
-{
-    uint32_t i = 0;
-
-    while (i < t->subscriber_count && t->subscribers[i] != q)
-        i++;
-    return i;
-}
-
-static void topic_subscribe(struct topic_record *t, struct book_queue *q)
-{
-    if (subscriber_index(t, q) < t->subscriber_count)
-        return;
-    if (t->subscriber_count == t->subscriber_capacity) {
-        t->subscriber_capacity = t->subscriber_capacity * 2 + 8;
-        t->subscribers = realloc(t->subscribers, t->subscriber_capacity * sizeof(struct book_queue *));
-        SIM_CHECK(t->subscribers != NULL, "out of memory");
-    }
-    t->subscribers[t->subscriber_count++] = q;
-    t->named_count += !q->ephemeral;
-    book_feed_open(q, t->stream);
-}
-
-static bool topic_unsubscribe(struct topic_record *t, struct book_queue *q)
-{
-    uint32_t i = subscriber_index(t, q);
-
-    if (i == t->subscriber_count)
-        return false;
-    t->subscribers[i] = t->subscribers[--t->subscriber_count];
-    t->named_count -= !q->ephemeral;
-    book_feed_close(q, t->stream);
-    return true;
-}
-
-static void queue_end(struct oracle *o, struct book_queue *q)
-{
-    for (struct topic_record *t = o->all_topics; t != NULL; t = t->next)
-        if (t->alive)
-            (void)topic_unsubscribe(t, q); /* most are not */
-    if (!q->ephemeral)
-        o->queues[q->slot] = NULL;
-    book_queue_end(q);
-}
-
-/* ---- those who wait ---- */
-
-struct waiter *oracle_waiter_find(const struct oracle *o, uint32_t connection, uint64_t id)
-{
-    for (uint32_t i = 0; i < o->waiter_count; i++)
-        if (o->waiters[i]->connection == connection && o->waiters[i]->id == id)
-            return o->waiters[i];
-    return NULL;
-}
-
-bool oracle_waiter_eligible(const struct oracle *o, const struct waiter *w)
-{
-    return !o->connections[w->connection].blocked &&
-           (w->op == FANQ_OP_RECEIVE || (w->messages > 0 && w->bytes > 0));
-}
-
-void oracle_line_up(struct oracle *o, struct waiter *w)
-{
-    w->place = oracle_waiter_eligible(o, w) ? ++o->next_place : 0;
-}
-
-static struct waiter *waiter_make(struct oracle *o, uint32_t connection, const struct fanq_request *r)
-{
-    struct waiter *w = calloc(1, sizeof(*w));
-
-    if (o->waiter_count == o->waiter_capacity) {
-        o->waiter_capacity = o->waiter_capacity * 2 + 16;
-        o->waiters = realloc(o->waiters, o->waiter_capacity * sizeof(struct waiter *));
-    }
-    SIM_CHECK(w != NULL && o->waiters != NULL, "out of memory");
-    o->waiters[o->waiter_count++] = w;
-    w->op = r->op;
-    w->connection = connection;
-    w->id = r->id;
-    return w;
-}
-
-/* What a push holds goes back to its queue at once. */
-static void holds_give_back(struct waiter *w)
-{
-    for (uint64_t i = 0; i < w->holds.count; i++) {
-        const struct hold *h = &w->holds.items[i];
-
-        for (uint64_t seq = h->first; h->queue->alive && seq < h->first + h->count; seq++) {
-            struct book_message *m = book_message(h->feed, seq);
-
-            if (m->state == MESSAGE_HELD && m->batch == h->batch)
-                book_move(h->queue, m, MESSAGE_READY);
-        }
-    }
-}
-
-void oracle_waiter_end(struct oracle *o, struct waiter *w)
-{
-    uint32_t i = 0;
-
-    while (o->waiters[i] != w)
-        i++;
-    memmove(&o->waiters[i], &o->waiters[i + 1], (--o->waiter_count - i) * sizeof(struct waiter *));
-    holds_give_back(w);
-    if (w->topic != NULL)
-        queue_end(o, w->queues[0]);
-    free(w->holds.items);
-    free(w);
-}
-
-static uint32_t waiters_of(const struct oracle *o, uint32_t connection)
-{
-    uint32_t count = o->connections[connection].parked;
-
-    for (uint32_t i = 0; i < o->waiter_count; i++)
-        count += o->waiters[i]->connection == connection;
-    return count;
-}
-
 /* ---- requests ---- */
-
-uint64_t oracle_next_id(const struct oracle *o, uint32_t connection)
-{
-    const struct connection *k = &o->connections[connection];
-
-    return (uint64_t)k->incarnation << 32 | k->ask_count;
-}
-
-struct ask *oracle_ask_of(struct oracle *o, uint32_t connection, uint64_t id)
-{
-    struct connection *k = &o->connections[connection];
-
-    SIM_CHECK(id >> 32 == k->incarnation && (uint32_t)id < k->ask_count,
-              "connection %u is answered for request %lx, which it did not make", connection, id);
-    return &k->asks[(uint32_t)id];
-}
-
-static struct ask *ask_add(struct oracle *o, uint32_t connection, const struct fanq_request *r)
-{
-    struct connection *k = &o->connections[connection];
-    struct ask *a;
-
-    if (k->ask_count == k->ask_capacity) {
-        k->ask_capacity = k->ask_capacity * 2 + 64;
-        k->asks = realloc(k->asks, k->ask_capacity * sizeof(*k->asks));
-        SIM_CHECK(k->asks != NULL, "out of memory");
-    }
-    a = &k->asks[k->ask_count++];
-    *a = (struct ask){.op = r->op};
-    k->open_asks++;
-    return a;
-}
-
-/* It is answered later than in this turn, or never. */
-static void ask_is_long(struct oracle *o, uint32_t connection)
-{
-    o->connections[connection].open_asks--;
-}
 
 static int consumer_refusal(const struct oracle *o, uint32_t connection)
 {
     if (o->draining)
         return FANQ_ERR_DRAINING;
-    return waiters_of(o, connection) >= o->sim->options.core.waiters_per_connection_max ? FANQ_ERR_LIMIT : 0;
+    return oracle_waiters_of(o, connection) >= o->sim->options.core.waiters_per_connection_max
+               ? FANQ_ERR_LIMIT
+               : 0;
 }
 
 static void ask_receive(struct oracle *o, uint32_t connection, const struct fanq_request *r, struct ask *a)
@@ -261,13 +25,13 @@ static void ask_receive(struct oracle *o, uint32_t connection, const struct fanq
 
     a->err = consumer_refusal(o, connection);
     for (uint32_t i = 0; i < receive->queue_count && a->err == 0; i++) {
-        queues[i] = queue_resolve(o, receive->queues[i], true);
+        queues[i] = oracle_queue_resolve(o, receive->queues[i], true);
         if (queues[i] == NULL)
             a->err = FANQ_ERR_QUEUE_NOT_FOUND;
     }
     if (a->err != 0)
         return;
-    w = waiter_make(o, connection, r);
+    w = oracle_waiter_make(o, connection, r);
     memcpy(w->queues, queues, sizeof(queues));
     w->queue_count = receive->queue_count;
     if (wait_ms == FANQ_QUEUE_DEFAULT)
@@ -278,7 +42,7 @@ static void ask_receive(struct oracle *o, uint32_t connection, const struct fanq
     w->auto_delete = receive->flags & FANQ_RECEIVE_AUTO_DELETE;
     w->visibility_ms = receive->visibility_ms;
     oracle_line_up(o, w);
-    ask_is_long(o, connection);
+    oracle_ask_is_long(o, connection);
 }
 
 static int push_refusal(struct oracle *o, uint32_t connection, const struct fanq_request *r)
@@ -301,18 +65,18 @@ static void ask_push(struct oracle *o, uint32_t connection, const struct fanq_re
     if (a->err != 0)
         return;
     if (push->target_kind == FANQ_PUSH_TOPIC)
-        t = topic_resolve(o, push->target, true);
+        t = oracle_topic_resolve(o, push->target, true);
     else
-        q = queue_resolve(o, push->target, true);
+        q = oracle_queue_resolve(o, push->target, true);
     if (t == NULL && q == NULL) {
         a->err = push->target_kind == FANQ_PUSH_TOPIC ? FANQ_ERR_TOPIC_NOT_FOUND : FANQ_ERR_QUEUE_NOT_FOUND;
         return;
     }
-    w = waiter_make(o, connection, r);
+    w = oracle_waiter_make(o, connection, r);
     if (t != NULL) {
         q = book_queue_new(&o->book);
         q->ephemeral = true;
-        topic_subscribe(t, q);
+        oracle_subscribe(t, q);
         w->topic = t;
     }
     w->queues[0] = q;
@@ -331,7 +95,7 @@ static void ask_credit(struct oracle *o, uint32_t connection, const struct fanq_
     bool waited = w != NULL && w->messages > 0 && w->bytes > 0;
 
     a->answered = true; /* it is never answered */
-    ask_is_long(o, connection);
+    oracle_ask_is_long(o, connection);
     if (w == NULL || w->op != FANQ_OP_PUSH)
         return;
     w->messages += r->credit.messages;
@@ -455,8 +219,8 @@ static void stream_append(struct oracle *o, struct book_stream *s, const struct 
 static void publish_accept(struct oracle *o, uint32_t connection, const struct fanq_request *r)
 {
     const struct fanq_records *records = &r->publish.records;
-    struct topic_record *t = r->op == FANQ_OP_PUBLISH ? o->topics[slot_of(r->publish.target)] : NULL;
-    struct book_queue *q = t == NULL ? o->queues[slot_of(r->publish.target)] : NULL;
+    struct topic_record *t = r->op == FANQ_OP_PUBLISH ? o->topics[oracle_slot(r->publish.target)] : NULL;
+    struct book_queue *q = t == NULL ? o->queues[oracle_slot(r->publish.target)] : NULL;
     struct book_queue **takers = t != NULL ? t->subscribers : &q;
     uint32_t taker_count = t != NULL ? t->subscriber_count : 1;
     struct book_stream *s = t != NULL ? t->stream : q->own;
@@ -495,10 +259,10 @@ static void ask_publish(struct oracle *o, uint32_t connection, const struct fanq
     if (o->draining) {
         a->err = FANQ_ERR_DRAINING;
     } else if (r->op == FANQ_OP_PUBLISH) {
-        if (topic_resolve(o, r->publish.target, true) == NULL)
+        if (oracle_topic_resolve(o, r->publish.target, true) == NULL)
             a->err = FANQ_ERR_TOPIC_NOT_FOUND;
     } else {
-        q = queue_resolve(o, r->publish.target, true);
+        q = oracle_queue_resolve(o, r->publish.target, true);
         if (q == NULL)
             a->err = FANQ_ERR_QUEUE_NOT_FOUND;
     }
@@ -507,7 +271,7 @@ static void ask_publish(struct oracle *o, uint32_t connection, const struct fanq
         book_feed_open(q, q->own);
     }
     if (a->err == 0)
-        ask_is_long(o, connection);
+        oracle_ask_is_long(o, connection);
 }
 
 static void publish_settle(struct oracle *o, uint32_t connection, const struct fanq_request *r)
@@ -540,55 +304,16 @@ static bool attributes_agree(const struct book_queue *q, const struct fanq_queue
            (!(a->set & 1u << FANQ_QUEUE_RECEIVE_WAIT_MS) || a->receive_wait_ms == q->receive_wait_ms);
 }
 
-/* It ends because of something else than its own time: it is told, in this turn. */
-static void waiter_dismiss(struct oracle *o, struct waiter *w, int receive_err, int push_err)
-{
-    struct ask *a = oracle_ask_of(o, w->connection, w->id);
-
-    if (w->op == FANQ_OP_PUSH)
-        a->end_err = push_err;
-    else
-        a->err = receive_err;
-    a->value = 1;
-    o->connections[w->connection].open_asks++;
-    oracle_waiter_end(o, w);
-}
-
-/* Long polls and pushes on a queue that is deleted end with it. */
-static void waiters_dismiss(struct oracle *o, const struct book_queue *q)
-{
-    for (uint32_t i = 0; i < o->waiter_count;) {
-        struct waiter *w = o->waiters[i];
-        bool waits = false;
-
-        for (uint32_t j = 0; j < w->queue_count; j++)
-            waits |= w->queues[j] == q;
-        if (waits)
-            waiter_dismiss(o, w, FANQ_ERR_QUEUE_NOT_FOUND, FANQ_ERR_QUEUE_NOT_FOUND);
-        else
-            i++;
-    }
-}
-
-static void pushes_dismiss(struct oracle *o, const struct topic_record *t)
-{
-    for (uint32_t i = 0; i < o->waiter_count;)
-        if (o->waiters[i]->topic == t)
-            waiter_dismiss(o, o->waiters[i], 0, FANQ_ERR_TOPIC_NOT_FOUND);
-        else
-            i++;
-}
-
 static void ask_queue(struct oracle *o, const struct fanq_request *r, struct ask *a)
 {
     bool attributes = r->op == FANQ_OP_QUEUE_CREATE || r->op == FANQ_OP_QUEUE_SET;
-    uint32_t slot = slot_of(attributes ? r->queue.name : r->name);
+    uint32_t slot = oracle_slot(attributes ? r->queue.name : r->name);
     struct book_queue *q = o->queues[slot];
 
     a->value = slot;
     if (r->op == FANQ_OP_QUEUE_CREATE) {
         if (q == NULL)
-            attributes_apply(queue_make(o, slot), &r->queue.attributes);
+            attributes_apply(oracle_queue_make(o, slot), &r->queue.attributes);
         else if (!attributes_agree(q, &r->queue.attributes))
             a->err = FANQ_ERR_EXISTS;
     } else if (q == NULL) {
@@ -599,62 +324,52 @@ static void ask_queue(struct oracle *o, const struct fanq_request *r, struct ask
         q->sent -= q->counts[MESSAGE_PENDING]; /* they never were in it for anybody to see */
         book_purge(q);
     } else if (r->op == FANQ_OP_QUEUE_DELETE) {
-        waiters_dismiss(o, q);
-        queue_end(o, q);
+        oracle_queue_end(o, q);
     }
-}
-
-static void topic_end(struct oracle *o, struct topic_record *t)
-{
-    pushes_dismiss(o, t);
-    while (t->subscriber_count > 0)
-        (void)topic_unsubscribe(t, t->subscribers[0]);
-    t->alive = false;
-    o->topics[t->slot] = NULL;
 }
 
 static void ask_topic(struct oracle *o, const struct fanq_request *r, struct ask *a)
 {
-    uint32_t slot = slot_of(r->name);
+    uint32_t slot = oracle_slot(r->name);
 
     a->value = slot;
     if (r->op == FANQ_OP_TOPIC_CREATE && o->topics[slot] == NULL)
-        (void)topic_make(o, slot);
+        (void)oracle_topic_make(o, slot);
     if (o->topics[slot] == NULL)
         a->err = FANQ_ERR_TOPIC_NOT_FOUND;
     else if (r->op == FANQ_OP_TOPIC_DELETE)
-        topic_end(o, o->topics[slot]);
+        oracle_topic_end(o, o->topics[slot]);
 }
 
 static void ask_subscription(struct oracle *o, const struct fanq_request *r, struct ask *a)
 {
-    struct topic_record *t = o->topics[slot_of(r->subscription.topic)];
-    struct book_queue *q = o->queues[slot_of(r->subscription.queue)];
+    struct topic_record *t = o->topics[oracle_slot(r->subscription.topic)];
+    struct book_queue *q = o->queues[oracle_slot(r->subscription.queue)];
 
     if (t == NULL)
         a->err = FANQ_ERR_TOPIC_NOT_FOUND;
     else if (q == NULL)
         a->err = FANQ_ERR_QUEUE_NOT_FOUND;
     else if (r->op == FANQ_OP_SUBSCRIBE)
-        topic_subscribe(t, q);
-    else if (!topic_unsubscribe(t, q))
+        oracle_subscribe(t, q);
+    else if (!oracle_unsubscribe(t, q))
         a->err = FANQ_ERR_SUBSCRIPTION_NOT_FOUND;
 }
 
 static void ask_peek(struct oracle *o, uint32_t connection, const struct fanq_request *r, struct ask *a)
 {
-    a->queue = o->queues[slot_of(r->peek.queue)];
+    a->queue = o->queues[oracle_slot(r->peek.queue)];
     if (o->draining)
         a->err = FANQ_ERR_DRAINING;
     else if (a->queue == NULL)
         a->err = FANQ_ERR_QUEUE_NOT_FOUND;
-    else if (waiters_of(o, connection) >= o->sim->options.core.waiters_per_connection_max)
+    else if (oracle_waiters_of(o, connection) >= o->sim->options.core.waiters_per_connection_max)
         a->err = FANQ_ERR_LIMIT;
 }
 
 void oracle_ask(struct oracle *o, uint32_t connection, const struct fanq_request *r)
 {
-    struct ask *a = ask_add(o, connection, r);
+    struct ask *a = oracle_ask_add(o, connection, r);
 
     switch (r->op) {
     case FANQ_OP_PUBLISH:
@@ -696,7 +411,7 @@ void oracle_ask(struct oracle *o, uint32_t connection, const struct fanq_request
     case FANQ_OP_TOPIC_LIST:
         break;
     case FANQ_OP_SUBSCRIPTION_LIST:
-        a->value = slot_of(r->subscription_list.topic);
+        a->value = oracle_slot(r->subscription_list.topic);
         a->err = o->topics[a->value] == NULL ? FANQ_ERR_TOPIC_NOT_FOUND : 0;
         break;
     default:
@@ -737,42 +452,6 @@ void oracle_asked(struct oracle *o, uint32_t connection, const struct fanq_reque
     if (r->op == FANQ_OP_PEEK && !a->answered) {
         a->parked = true;
         o->connections[connection].parked++;
-        ask_is_long(o, connection);
+        oracle_ask_is_long(o, connection);
     }
-}
-
-/* ---- connections ---- */
-
-void oracle_disconnect(struct oracle *o, uint32_t connection)
-{
-    struct connection *k = &o->connections[connection];
-
-    for (uint32_t i = 0; i < o->waiter_count;)
-        if (o->waiters[i]->connection == connection)
-            oracle_waiter_end(o, o->waiters[i]);
-        else
-            i++;
-    k->incarnation++;
-    k->ask_count = k->open_asks = 0;
-    k->parked = 0;
-    k->blocked = false;
-}
-
-void oracle_block(struct oracle *o, uint32_t connection, bool blocked)
-{
-    struct connection *k = &o->connections[connection];
-
-    if (k->blocked == blocked)
-        return;
-    k->blocked = blocked;
-    for (uint32_t i = 0; i < o->waiter_count; i++)
-        if (o->waiters[i]->connection == connection)
-            oracle_line_up(o, o->waiters[i]);
-}
-
-void oracle_drain(struct oracle *o)
-{
-    o->draining = true;
-    while (o->waiter_count > 0)
-        waiter_dismiss(o, o->waiters[0], 0, FANQ_ERR_DRAINING);
 }
