@@ -158,7 +158,7 @@ static uint64_t next_deadline(const struct cli *cli)
 static int connection_lost(const struct receiver *receiver)
 {
     cli_fail(EXIT_CONNECTION, "the connection to %s was lost", fanq_current_url(receiver->cli->client));
-    cli_hint("what was under way is received again when its visibility timeout is over");
+    cli_hint("what was under way is received again after its visibility timeout, unless the broker ended");
     return EXIT_CONNECTION;
 }
 

@@ -10,8 +10,10 @@ int main(void)
     struct fanq_content content = fanq_text("hello, world");
     size_t bytes = 0;
 
-    if (fanq_open(NULL, NULL, &client) != 0)
+    if (fanq_open(NULL, NULL, &client) != 0) {
+        fputs("hello: no client; is FANQ_URL the URL of a broker?\n", stderr);
         return 2;
+    }
     if (fanq_send_sync(client, "hello", &content, 5000, &error) != 0 ||
         fanq_receive_sync(client, "hello", NULL, 5000, &batch, &error) != 0) {
         fprintf(stderr, "hello: %s\n", error.text);
