@@ -145,6 +145,8 @@ static struct feed *feed_new(struct core *c, struct queue *q, struct stream *s)
     tree_init(&f->runs);
     gone_init(&f->gone);
     tree_insert(&q->feeds, &f->node, s->number);
+    if (s->feed_count == 0)
+        stream_forget_staged(s);
     list_append(&s->feeds, &f->link_stream);
     s->feed_count++;
     if (f->floor == s->trimmed)

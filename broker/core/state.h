@@ -292,6 +292,7 @@ void stream_mark_dirty(struct core *c, struct stream *s);
 void stream_settle(struct core *c, struct stream *s, struct effects *out); /* trims or ends it */
 /* Numbers the records and keeps them for COMMIT. 0, FANQ_ERR_NOMEM, FANQ_ERR_NO_ROOM. */
 int stream_stage(struct core *c, struct stream *s, const struct fanq_records *records);
+void stream_forget_staged(struct stream *s);
 int commit_step(struct core *c, struct effects *out);
 int synced_step(struct core *c, uint64_t commit, struct effects *out);
 int pending_reserve(struct core *c, size_t count);

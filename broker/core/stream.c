@@ -100,6 +100,15 @@ static int pieces_reserve(struct core *c)
     return 0;
 }
 
+/* No feed wants what this turn brought so far, and no room was asked for it: it must not be stored for a feed
+ * that comes later in the turn. */
+void stream_forget_staged(struct stream *s)
+{
+    s->staged_first_seq = s->next_seq;
+    s->staged_count = s->staged_bytes = 0;
+    s->staged_pieces = 0;
+}
+
 int stream_stage(struct core *c, struct stream *s, const struct fanq_records *records)
 {
     uint32_t index = c->piece_count;
@@ -114,13 +123,12 @@ int stream_stage(struct core *c, struct stream *s, const struct fanq_records *re
     c->pieces[index] = (struct piece){*records, PIECE_NONE};
     if (!list_linked(&s->link_staged)) {
         list_append(&c->staged_streams, &s->link_staged);
-        s->staged_first_seq = s->next_seq;
-        s->staged_count = s->staged_bytes = 0;
-        s->staged_pieces = 0;
-        s->first_piece = index;
-    } else {
-        c->pieces[s->last_piece].next = index;
+        stream_forget_staged(s);
     }
+    if (s->staged_pieces == 0)
+        s->first_piece = index;
+    else
+        c->pieces[s->last_piece].next = index;
     s->last_piece = index;
     s->staged_pieces++;
     s->staged_count += records->count;
@@ -216,7 +224,7 @@ int commit_step(struct core *c, struct effects *out)
     while ((link = list_first(&c->staged_streams)) != NULL) {
         struct stream *s = container_of(link, struct stream, link_staged);
 
-        if (s->feed_count > 0) {
+        if (s->feed_count > 0 && s->staged_pieces > 0) {
             commit_collect(c, s, &streams[stored_count++], pieces);
             pieces += s->staged_pieces;
         }

@@ -623,7 +623,7 @@ TEST(what_came_before_the_first_subscriber_is_not_stored)
     script_subscribe(s, "news", "a");
     script_end(s);
     tail_figures(s->sim->tail, &figures);
-    assert_int_equal(figures.live_blocks, 0);
+    assert_true(figures.commit_bytes < 100); /* header and trailer */
     script_begin(s);
     script_unsubscribe(s, "news", "a");
     script_publish(s, 0, "news", "0 1 2 3 4 5 6 7 8 9");
