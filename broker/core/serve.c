@@ -383,8 +383,12 @@ int serve_step(struct core *c, struct effects *out)
         list_append(&c->kicked, link);
     }
     while (err == 0 && (link = list_first(&c->kicked)) != NULL) {
+        struct queue *q = container_of(link, struct queue, link_kicked);
+
         list_remove(link);
-        err = queue_serve(c, container_of(link, struct queue, link_kicked), out);
+        err = queue_serve(c, q, out);
+        if (err != 0)
+            queue_kick(q); /* it goes on when SERVE is stepped again */
     }
     if (err == 0)
         err = peek_again(c, out);
