@@ -17,16 +17,31 @@ static struct book_stream *stream_of(const struct oracle *o, const struct commit
     sim_fail("stream %lu is committed, nobody published to it", cs->stream);
 }
 
+static bool anybody_waits_for(const struct oracle *o, const struct book_stream *s, uint64_t seq)
+{
+    for (uint32_t i = 0; i < o->book.queue_count; i++) {
+        const struct book_queue *q = o->book.queues[i];
+        const struct book_feed *f = q->alive ? book_feed_find(q, s) : NULL;
+        const struct book_message *m = f == NULL ? NULL : book_message(f, seq);
+
+        if (m != NULL && m->state == MESSAGE_PENDING)
+            return true;
+    }
+    return false;
+}
+
 static void commit_stream_check(struct oracle *o, const struct commit *commit, const struct commit_stream *cs)
 {
     struct book_stream *s = stream_of(o, cs);
     uint64_t seq = cs->first_seq, bytes = 0, arrival = ++o->next_arrival;
 
     s->number = cs->stream;
-    /* What came before the first feed need not be stored; what a feed wants and is not, its delivery shows. */
     SIM_CHECK(cs->first_seq >= s->committed_seq && cs->first_seq + cs->count == s->next_seq,
               "stream %lu: %lu to %lu are committed, %lu to %lu were published", s->number, cs->first_seq,
               cs->first_seq + cs->count, s->committed_seq, s->next_seq);
+    for (; s->committed_seq < cs->first_seq; s->committed_seq++) /* what came before a turn's first feed */
+        SIM_CHECK(!anybody_waits_for(o, s, s->committed_seq), "message %lu of stream %lu is not committed",
+                  s->committed_seq, s->number);
     for (uint32_t i = 0; i < cs->piece_count; i++) {
         const uint8_t *at = cs->pieces[i].records.data;
 
@@ -39,19 +54,6 @@ static void commit_stream_check(struct oracle *o, const struct commit *commit, c
     }
     SIM_CHECK(seq == cs->first_seq + cs->count && bytes == cs->bytes, "a commit's counts are wrong");
     s->committed_seq = seq;
-}
-
-static bool anybody_waits_for(const struct oracle *o, const struct book_stream *s, uint64_t seq)
-{
-    for (uint32_t i = 0; i < o->book.queue_count; i++) {
-        const struct book_queue *q = o->book.queues[i];
-        const struct book_feed *f = q->alive ? book_feed_find(q, s) : NULL;
-        const struct book_message *m = f == NULL ? NULL : book_message(f, seq);
-
-        if (m != NULL && m->state == MESSAGE_PENDING)
-            return true;
-    }
-    return false;
 }
 
 void oracle_commit(struct oracle *o, const struct commit *commit)
