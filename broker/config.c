@@ -376,10 +376,24 @@ static int read_variable(struct reader *r, const char *variable)
     return -1;
 }
 
+static bool starts_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* Kubernetes tells each container where the services of its namespace are. From one called fanqd it makes
+ * FANQD_SERVICE_HOST, FANQD_SERVICE_PORT, FANQD_PORT=tcp://..., FANQD_PORT_9320_TCP and more, which are not
+ * meant for us. */
+static bool is_from_kubernetes(const char *variable)
+{
+    return starts_with(variable, "FANQD_SERVICE_") || starts_with(variable, "FANQD_PORT=tcp://") ||
+           (starts_with(variable, "FANQD_PORT_") && variable[11] >= '0' && variable[11] <= '9');
+}
+
 static int read_environment(struct reader *r, char *const env[])
 {
     for (size_t i = 0; env != NULL && env[i] != NULL; i++)
-        if (strncmp(env[i], "FANQD_", 6) == 0 && read_variable(r, env[i]) != 0)
+        if (starts_with(env[i], "FANQD_") && !is_from_kubernetes(env[i]) && read_variable(r, env[i]) != 0)
             return -1;
     return 0;
 }

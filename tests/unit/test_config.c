@@ -57,6 +57,20 @@ static void defaults_are_loopback_and_memory(void **state)
     assert_int_equal(c.auto_create, CONFIG_AUTO_CREATE_DEFAULT);
 }
 
+static void what_kubernetes_says_of_a_service_is_not_for_us(void **state)
+{
+    struct config c;
+
+    (void)state;
+    assert_int_equal(read_config(&c, "",
+                                 "FANQD_SERVICE_HOST=10.0.0.1 FANQD_SERVICE_PORT=9320 "
+                                 "FANQD_PORT=tcp://10.0.0.1:9320 FANQD_PORT_9320_TCP=tcp://10.0.0.1:9320 "
+                                 "FANQD_PORT_9320_TCP_ADDR=10.0.0.1 FANQD_PORT_FILE=here"),
+                     0);
+    assert_int_equal(c.port, 9320);
+    assert_string_equal(c.port_file, "here");
+}
+
 static void flags_win_over_environment(void **state)
 {
     struct config c;
@@ -166,6 +180,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_loopback_and_memory),
+        cmocka_unit_test(what_kubernetes_says_of_a_service_is_not_for_us),
         cmocka_unit_test(flags_win_over_environment),
         cmocka_unit_test(words_are_understood),
         cmocka_unit_test(errors_say_what_to_type),
