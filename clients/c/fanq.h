@@ -581,9 +581,10 @@ FANQ_EXPORT struct fanq_batch *fanq_message_batch(const struct fanq_message *mes
 /* ---- settling ---- */
 
 /* Deletes a message, or all of a batch that were not settled yet. Acks are joined into ranges and sent once
- * per round. Acking twice, or what was auto-deleted, succeeds at once and sends nothing. FANQ_ERR_INVALID: a
- * peeked message. FANQ_ERR_RECEIPT_EXPIRED: the broker has been restarted since and forgot the message. An
- * ack whose connection is lost is repeated on the next one: deleting twice does no harm. */
+ * per round. Acking what is settled already, by an ack, a nack or auto-deletion, succeeds at once and sends
+ * nothing: what was given back comes again. FANQ_ERR_INVALID: a peeked message. FANQ_ERR_RECEIPT_EXPIRED: the
+ * broker has been restarted since and forgot the message. An ack whose connection is lost is repeated on the
+ * next one: deleting twice does no harm. */
 FANQ_EXPORT int fanq_ack(struct fanq_message *message, fanq_done_cb cb, void *user);
 FANQ_EXPORT int fanq_ack_batch(struct fanq_batch *batch, fanq_done_cb cb, void *user);
 FANQ_EXPORT int fanq_ack_sync(struct fanq_message *message, int timeout_ms, struct fanq_error *ret_error);
