@@ -15,6 +15,7 @@ enum {
     /* The most of each list in one request. */
     FANQ_RECEIVE_QUEUES_MAX = 16,
     FANQ_RANGES_MAX = 4096,
+    FANQ_CHANGE_MESSAGES_MAX = 65536, /* in all ranges of a NACK or EXTEND: no batch holds more */
     FANQ_LIST_LIMIT_MAX = 1000,
     FANQ_NAME_BYTES_MAX = 336, /* "account:region:name" of at most 12, 64 and (a topic's) 256 characters */
 

@@ -2,6 +2,7 @@
  *
  * An ack deletes by number, whoever holds the message now: on a standard queue that is what the sender of the
  * ack did the work for. Nack and extend speak of a hold, so they touch only what that batch still holds. */
+#include "proto/record.h"
 #include "state.h"
 
 static void count_deleted(struct core *c, struct queue *q, uint64_t deleted)
@@ -46,6 +47,24 @@ int ack_step(struct core *c, const struct fanq_change *change)
     while (err == 0 && fanq_range_next(&ranges, &range))
         err = ack_range(c, q, &range);
     return err; /* what was deleted before an error stays so: acks may be repeated */
+}
+
+/* A batch holds no more than one delivery. Without this bound a request could name all that a queue has, and
+ * that 4096 times over; each range is a walk over the runs in it, whoever holds them. */
+_Static_assert(FANQ_DELIVERY_BYTES_MAX / FANQ_RECORD_PLAIN_BYTES <= FANQ_CHANGE_MESSAGES_MAX,
+               "the messages of any batch fit in one request");
+
+static bool batch_could_hold(struct fanq_ranges ranges)
+{
+    uint64_t left = FANQ_CHANGE_MESSAGES_MAX;
+    struct fanq_range range;
+
+    while (fanq_range_next(&ranges, &range)) {
+        if (range.count > left)
+            return false;
+        left -= range.count;
+    }
+    return true;
 }
 
 /* Moves what `batch` holds of the range to another holder. */
@@ -101,6 +120,8 @@ int nack_step(struct core *c, const struct fanq_change *change, uint64_t *ret_ch
     *ret_changed = 0;
     if (q == NULL)
         return FANQ_ERR_QUEUE_NOT_FOUND;
+    if (!batch_could_hold(change->ranges))
+        return FANQ_ERR_INVALID;
     if (change->time_ms == 0) {
         err = move_ranges(c, q, change, &q->redelivery, ret_changed);
     } else {
@@ -125,6 +146,8 @@ int extend_step(struct core *c, const struct fanq_change *change, uint64_t *ret_
     *ret_changed = 0;
     if (q == NULL)
         return FANQ_ERR_QUEUE_NOT_FOUND;
+    if (!batch_could_hold(change->ranges))
+        return FANQ_ERR_INVALID;
     if (change->time_ms == 0)
         return nack_step(c, change, ret_changed);
     if (run_reserve(c) != 0)

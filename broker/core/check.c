@@ -57,7 +57,7 @@ static void check_feed(const struct feed *f, struct held *held)
         assert(f->unread[i].end != SEQ_OPEN || i + 1 == f->unread_count);
         before = f->unread[i].end;
     }
-    assert(list_linked(&f->link_ready) == (feed_unread(f) > 0 && f->next < s->receivable && !f->fetching));
+    assert(feed_ready(f) == (feed_unread(f) > 0 && f->next < s->receivable && !f->fetching));
     assert(list_linked(&f->link_caught_up) == (f->unread_count > 0 && f->next >= s->receivable));
     check_runs(f, held);
 }

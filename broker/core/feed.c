@@ -19,18 +19,26 @@ static bool unread_open(const struct feed *f)
     return f->unread_count > 0 && f->unread[f->unread_count - 1].end == SEQ_OPEN;
 }
 
-/* Room for one more run. */
+/* Room for one more run: behind the last one, or where runs were taken from the front once those are as many as
+ * the ones that must move there. So a run is moved a few times at most, however many there are. */
 static int unread_reserve(struct feed *f)
 {
     uint32_t capacity = f->unread_capacity == 0 ? 2 : f->unread_capacity * 2;
-    struct unread *unread;
+    size_t taken = (size_t)(f->unread - f->unread_memory);
+    struct unread *memory;
 
-    if (f->unread_count < f->unread_capacity)
+    if (taken + f->unread_count < f->unread_capacity)
         return 0;
-    unread = realloc(f->unread, capacity * sizeof(*unread));
-    if (unread == NULL)
+    if (taken > f->unread_count) {
+        memcpy(f->unread_memory, f->unread, f->unread_count * sizeof(*f->unread));
+        f->unread = f->unread_memory;
+        return 0;
+    }
+    memory = realloc(f->unread_memory, capacity * sizeof(*memory));
+    if (memory == NULL)
         return FANQ_ERR_NOMEM;
-    f->unread = unread;
+    f->unread_memory = memory;
+    f->unread = memory + taken;
     f->unread_capacity = capacity;
     return 0;
 }
@@ -38,7 +46,7 @@ static int unread_reserve(struct feed *f)
 static void unread_pop(struct feed *f)
 {
     f->unread_count--;
-    memmove(f->unread, f->unread + 1, f->unread_count * sizeof(*f->unread));
+    f->unread = f->unread_count > 0 ? f->unread + 1 : f->unread_memory;
 }
 
 uint64_t feed_unread(const struct feed *f)
@@ -57,6 +65,19 @@ uint64_t feed_unread(const struct feed *f)
 
 /* ---- ready, caught up, done ---- */
 
+bool feed_ready(const struct feed *f)
+{
+    return f->sorted || list_linked(&f->link_ready);
+}
+
+void feed_not_ready(struct feed *f)
+{
+    if (f->sorted)
+        tree_remove(&f->queue->sorted, &f->arrival_node);
+    f->sorted = false;
+    list_remove(&f->link_ready);
+}
+
 void feed_settle(struct core *c, struct feed *f)
 {
     uint64_t before = f->next;
@@ -68,7 +89,7 @@ void feed_settle(struct core *c, struct feed *f)
     if (f->next != before)
         f->head_arrival = 0;
 
-    list_remove(&f->link_ready);
+    feed_not_ready(f);
     list_remove(&f->link_caught_up);
     if (f->unread_count == 0)
         return;
@@ -213,7 +234,7 @@ void feed_free(struct core *c, struct feed *f)
     feed_stop_fetching(f);
     list_remove(&f->link_stream);
     list_remove(&f->link_caught_up);
-    list_remove(&f->link_ready);
+    feed_not_ready(f);
     list_remove(&f->link_ephemeral);
     tree_remove(&f->queue->feeds, &f->node);
     s->feed_count--;
@@ -221,7 +242,7 @@ void feed_free(struct core *c, struct feed *f)
         s->feeds_at_trimmed--;
     stream_mark_dirty(c, s);
     gone_close(&f->gone, &c->gone_pool);
-    free(f->unread);
+    free(f->unread_memory);
     slab_give(&c->feeds_slab, f);
 }
 
@@ -232,6 +253,7 @@ void feed_purge(struct core *c, struct feed *f)
     feed_drop_runs(c, f);
     feed_stop_fetching(f);
     f->unread_count = 0;
+    f->unread = f->unread_memory;
     f->next = f->stream->next_seq;
     f->head_arrival = 0;
     if (open)

@@ -51,6 +51,7 @@ static struct queue *queue_new(struct core *c)
     q->created_ms = c->wall_ms;
     tree_init(&q->feeds);
     list_init(&q->ready);
+    tree_init(&q->sorted);
     list_init(&q->waits);
     list_init(&q->aside);
     list_init(&q->link_kicked);

@@ -160,23 +160,42 @@ static int plan_redelivery(struct core *c, struct plan *p, struct effects *out)
 
 /* ---- what is unread ---- */
 
-/* The ready feed whose next message came first. */
-static struct feed *next_feed(struct core *c, struct queue *q)
+static void sort_feed(struct core *c, struct queue *q, struct feed *f)
 {
-    struct feed *best = NULL;
     struct block b;
 
-    list_for_each (link, &q->ready) {
-        struct feed *f = container_of(link, struct feed, link_ready);
+    if (f->head_arrival == 0) {
+        bool found = block_at(c, f, f->next, &b);
 
-        if (link->next == &q->ready && best == NULL)
-            return f; /* the only one */
-        if (f->head_arrival == 0 && block_at(c, f, f->next, &b))
-            f->head_arrival = b.arrival;
-        if (best == NULL || f->head_arrival < best->head_arrival)
-            best = f;
+        assert(found);
+        f->head_arrival = b.arrival;
     }
-    return best;
+    list_remove(&f->link_ready);
+    tree_insert(&q->sorted, &f->arrival_node, f->head_arrival);
+    f->sorted = true;
+}
+
+/* The ready feed whose next message came first. Most queues have one ready feed at most, and it needs no look-up;
+ * of many, each is looked up once a block. */
+static struct feed *next_feed(struct core *c, struct queue *q)
+{
+    struct list *link = list_first(&q->ready);
+
+    if (q->sorted.count == 0 && (link == NULL || link->next == &q->ready))
+        return link == NULL ? NULL : container_of(link, struct feed, link_ready);
+    for (; link != NULL; link = list_first(&q->ready))
+        sort_feed(c, q, container_of(link, struct feed, link_ready));
+    return container_of(tree_first(&q->sorted), struct feed, arrival_node);
+}
+
+/* Its next message is another block's. */
+static void feed_head_moved(struct feed *f)
+{
+    f->head_arrival = 0;
+    if (f->sorted) {
+        feed_not_ready(f);
+        list_append(&f->queue->ready, &f->link_ready);
+    }
 }
 
 static void feed_fetch(struct feed *f, const struct block *b, struct effects *out)
@@ -185,7 +204,7 @@ static void feed_fetch(struct feed *f, const struct block *b, struct effects *ou
     f->fetching = true;
     f->fetch_seq = f->next;
     f->queue->fetching_feeds++;
-    list_remove(&f->link_ready);
+    feed_not_ready(f);
 }
 
 static void unread_take(struct core *c, struct plan *p, struct feed *f, uint32_t n, const struct block *b)
@@ -204,7 +223,7 @@ static void unread_take(struct core *c, struct plan *p, struct feed *f, uint32_t
         p->last_run->first_receive_ms = c->wall_ms;
     }
     if (f->next == b->first_seq + b->count)
-        f->head_arrival = 0;
+        feed_head_moved(f);
     if (f->next >= f->unread[0].end || f->next >= f->stream->receivable)
         feed_settle(c, f);
     (void)feed_raise_floor(c, f); /* may free it */
@@ -244,7 +263,7 @@ static int plan_unread(struct core *c, struct plan *p, struct effects *out)
 
 static bool queue_has_any(const struct queue *q)
 {
-    return !list_empty(&q->redelivery.runs) || !list_empty(&q->ready);
+    return !list_empty(&q->redelivery.runs) || !list_empty(&q->ready) || q->sorted.count > 0;
 }
 
 static void plan_give(struct core *c, struct plan *p, struct effects *out)

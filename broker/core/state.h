@@ -65,15 +65,18 @@ struct feed {
     struct tree_node node; /* queue->feeds, by stream number */
     struct queue *queue;
     struct stream *stream;
-    struct list link_stream;    /* stream->feeds */
-    struct list link_caught_up; /* stream->caught_up */
-    struct list link_ready;     /* queue->ready: has something unread that is receivable */
+    struct list link_stream;       /* stream->feeds */
+    struct list link_caught_up;    /* stream->caught_up */
+    struct list link_ready;        /* queue->ready: has something unread that is receivable */
+    struct tree_node arrival_node; /* queue->sorted, instead, when the queue has several of them */
+    bool sorted;                   /* it lies there */
     struct list link_ephemeral;
     uint64_t floor; /* everything below is gone */
     uint64_t next;
     struct unread *unread; /* rising, not touching; the first is the one `next` is in or before */
     uint32_t unread_count, unread_capacity;
-    struct tree runs; /* struct run, by first */
+    struct unread *unread_memory; /* what `unread` lies in; its capacity is counted from here */
+    struct tree runs;             /* struct run, by first */
     struct gone gone;
     uint64_t dropped;      /* by the bound of an ephemeral subscription, not yet told */
     uint64_t head_arrival; /* of the block `next` is in; 0: not looked up yet */
@@ -121,7 +124,8 @@ struct queue {
     uint64_t visibility_ms, receive_wait_ms;
     uint64_t created_ms;
     struct tree feeds;
-    struct list ready; /* feeds */
+    struct list ready;  /* feeds whose next message's arrival is not looked up */
+    struct tree sorted; /* the other ready feeds, by that arrival */
     struct holder redelivery, absent;
     struct list waits; /* struct wait, link_queue: who wants messages, in turn */
     struct list aside; /* likewise, but with a blocked connection or without credit */
@@ -160,6 +164,7 @@ struct consumer {
     uint32_t connection;
     uint64_t request_id;
     struct list link_session;
+    struct tree_node push_node; /* push: session->pushes, by request id */
     struct list link_waiting; /* core->immediate: a receive whose time is over but for a fetch; core->peeks */
     struct list link_topic;
     struct list waits;   /* struct wait, link_consumer: one a queue */
@@ -193,6 +198,7 @@ struct session {
     bool blocked;
     uint64_t serial; /* counts disconnects: an answer for an earlier connection is dropped */
     struct list consumers;
+    struct tree pushes; /* those of the consumers that are pushes: a credit is for one of up to a thousand */
     uint32_t consumer_count;
     /* The last OK_RANGE given to this connection, while it can still be lengthened. */
     uint64_t ok_generation;
@@ -309,6 +315,8 @@ void feed_free(struct core *c, struct feed *f);  /* with all it holds */
 uint64_t feed_unread(const struct feed *f);      /* how many messages may be received but were not yet */
 void feed_settle(struct core *c,
                  struct feed *f); /* after `next` moved: passes gaps, moves between ready and caught up */
+bool feed_ready(const struct feed *f); /* has something to give, as far as it is in memory */
+void feed_not_ready(struct feed *f);
 /* After runs or next changed: raises the floor. Frees f, and gives true, when it was closed and is empty now.
  */
 bool feed_raise_floor(struct core *c, struct feed *f);
