@@ -103,6 +103,13 @@ void *map_get(const struct map *m, const void *key, uint32_t key_length)
     return slot != NULL ? slot->value : NULL;
 }
 
+void *map_get_again(struct map *m, const void *key, uint32_t key_length)
+{
+    if (m->last == NULL || m->last->key_length != key_length || memcmp(m->last->key, key, key_length) != 0)
+        m->last = find(m, key, key_length);
+    return m->last != NULL ? m->last->value : NULL;
+}
+
 /* Fills the hole by moving back whatever would not be found behind it any more: an entry may move to the hole
  * if the hole lies between its home and where it is. */
 void map_remove(struct map *m, const void *key, uint32_t key_length)
@@ -112,6 +119,7 @@ void map_remove(struct map *m, const void *key, uint32_t key_length)
 
     if (slot == NULL)
         return;
+    m->last = NULL; /* slots move */
     size_t hole = (size_t)(slot - m->slots);
     for (size_t at = next_slot(m, hole); m->slots[at].key != NULL; at = next_slot(m, at)) {
         size_t from_home = (at - home_slot(m, m->slots[at].hash)) & mask;

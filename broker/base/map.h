@@ -17,6 +17,7 @@ struct map {
     size_t slot_count; /* a power of two, or 0 */
     size_t count;
     uint64_t seed;
+    struct map_slot *last; /* found by map_get_again(); NULL: none, or slots moved since */
 };
 
 void map_init(struct map *m, uint64_t seed);
@@ -28,4 +29,7 @@ int map_reserve(struct map *m);
 /* Adds a key that is not in the map; map_reserve() came before. */
 void map_put(struct map *m, const void *key, uint32_t key_length, void *value);
 void *map_get(const struct map *m, const void *key, uint32_t key_length); /* NULL when absent */
+
+/* The same for keys that come many times in a row: looks at the one found last before it hashes. */
+void *map_get_again(struct map *m, const void *key, uint32_t key_length);
 void map_remove(struct map *m, const void *key, uint32_t key_length);     /* backward shift, no tombstones */

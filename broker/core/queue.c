@@ -20,7 +20,7 @@ struct queue *queue_by_id(const struct core *c, uint64_t id)
 
 int queue_resolve(struct core *c, struct fanq_bytes given, bool create, struct queue **ret_queue)
 {
-    struct queue *q = map_get(&c->queue_names, given.data, (uint32_t)given.length);
+    struct queue *q = map_get_again(&c->queue_names, given.data, (uint32_t)given.length);
     struct full_name name;
     int err = 0;
 

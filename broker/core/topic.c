@@ -11,7 +11,7 @@ struct topic *topic_find(const struct core *c, const struct full_name *name)
 
 int topic_resolve(struct core *c, struct fanq_bytes given, bool create, struct topic **ret_topic)
 {
-    struct topic *t = map_get(&c->topic_names, given.data, (uint32_t)given.length);
+    struct topic *t = map_get_again(&c->topic_names, given.data, (uint32_t)given.length);
     struct full_name name;
     int err = 0;
 

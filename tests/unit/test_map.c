@@ -29,11 +29,13 @@ static void run_against_model(uint64_t seed)
         uint32_t i = (uint32_t)random_below(&r, step < STEPS / 2 ? 12 : KEYS);
         keys[i] = i;
         assert_ptr_equal(map_get(&m, &i, sizeof i), present[i] ? &keys[i] : NULL);
+        assert_ptr_equal(map_get_again(&m, &i, sizeof i), present[i] ? &keys[i] : NULL);
         if (present[i])
             map_remove(&m, &i, sizeof i);
         else
             put(&m, &keys[i], sizeof keys[i], &keys[i]);
         present[i] = !present[i];
+        assert_ptr_equal(map_get_again(&m, &i, sizeof i), present[i] ? &keys[i] : NULL);
     }
     for (uint32_t i = 0; i < KEYS; i++)
         assert_ptr_equal(map_get(&m, &i, sizeof i), present[i] ? &keys[i] : NULL);
