@@ -12,6 +12,7 @@ struct session *session_of(struct core *c, uint32_t connection)
         s->initialised = true;
         s->ok_generation = UINT64_MAX;
         list_init(&s->consumers);
+        tree_init(&s->pushes);
     }
     return s;
 }
@@ -64,6 +65,8 @@ struct consumer *consumer_new(struct core *c, enum consumer_kind kind, uint32_t 
     list_init(&k->batches);
     timer_init(&k->timer, TIMER_CONSUMER);
     list_append(&s->consumers, &k->link_session);
+    if (kind == CONSUMER_PUSH)
+        tree_insert(&s->pushes, &k->push_node, id);
     s->consumer_count++;
     c->waiters++;
     return k;
@@ -98,6 +101,8 @@ void consumer_free(struct core *c, struct consumer *k)
     list_remove(&k->link_topic);
     list_remove(&k->link_waiting);
     list_remove(&k->link_session);
+    if (k->kind == CONSUMER_PUSH)
+        tree_remove(&session_of(c, k->connection)->pushes, &k->push_node);
     session_of(c, k->connection)->consumer_count--;
     c->waiters--;
     slab_give(&c->consumers_slab, k);
@@ -265,13 +270,9 @@ int receive_step(struct core *c, uint32_t connection, const struct fanq_request 
 
 struct consumer *push_find(struct core *c, uint32_t connection, uint64_t id)
 {
-    list_for_each (link, &session_of(c, connection)->consumers) {
-        struct consumer *k = container_of(link, struct consumer, link_session);
+    struct tree_node *node = tree_find(&session_of(c, connection)->pushes, id);
 
-        if (k->kind == CONSUMER_PUSH && k->request_id == id)
-            return k;
-    }
-    return NULL;
+    return node == NULL ? NULL : container_of(node, struct consumer, push_node);
 }
 
 /* A topic is pushed by way of a queue without a name, whose backlog is bounded and which ends with the push.
