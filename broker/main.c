@@ -42,26 +42,28 @@ static int write_port_file(const char *path, int port)
     return 0;
 }
 
-/* The first TCP port; -1: there is none. */
-static int first_port(const struct shell *s)
+/* NULL: there is no TCP at all. */
+static const struct listener *first_tcp(const struct shell *s)
 {
     for (size_t i = 0; i < s->listener_count; i++)
         if (s->listeners[i]->port >= 0)
-            return s->listeners[i]->port;
-    return -1;
+            return s->listeners[i];
+    return NULL;
 }
 
 static int publish_port(const struct shell *s, const char *path)
 {
+    const struct listener *tcp = first_tcp(s);
+
     if (path == NULL)
         return 0;
-    if (first_port(s) < 0) {
+    if (tcp == NULL) {
         fprintf(
             stderr,
             "fanqd: --port-file has no port to tell, for there is no TCP listener: drop one of the two\n");
         return CONFIG_EXIT_CONFIG;
     }
-    if (write_port_file(path, first_port(s)) != 0) {
+    if (write_port_file(path, tcp->port) != 0) {
         fprintf(stderr,
                 "fanqd: cannot write --port-file %s: %s. Name a file in a directory where you may write\n",
                 path, strerror(errno));
@@ -78,23 +80,46 @@ static bool only_this_machine(const struct shell *s)
     return true;
 }
 
-/* What to put between "fanq" and the command so that it finds this broker. */
+/* An address that takes all is none to connect to; this machine is among all. */
+static bool is_usual_here(const char *address)
+{
+    static const char *const starts[] = {"0.0.0.0:", "[::]:", "127.0.0.1:"};
+
+    for (size_t i = 0; i < sizeof(starts) / sizeof(*starts); i++)
+        if (strncmp(address, starts[i], strlen(starts[i])) == 0)
+            return true;
+    return false;
+}
+
+/* What to put before "fanq" so that it finds this broker. */
 static void client_hint(const struct shell *s, char *ret_text, size_t size)
 {
-    int port = first_port(s);
+    const struct listener *tcp = first_tcp(s);
 
-    if (port < 0)
+    if (tcp == NULL)
         snprintf(ret_text, size, "FANQ_URL=unix:%s ", s->listeners[0]->address);
-    else if (port != 9320)
-        snprintf(ret_text, size, "FANQ_URL=fanq://127.0.0.1:%d ", port);
+    else if (!is_usual_here(tcp->address))
+        snprintf(ret_text, size, "FANQ_URL=fanq://%s ", tcp->address);
+    else if (tcp->port != 9320)
+        snprintf(ret_text, size, "FANQ_URL=fanq://127.0.0.1:%d ", tcp->port);
     else
         ret_text[0] = '\0';
 }
 
-static void print_banner(const struct shell *s)
+/* Commands that work with this broker as it is. */
+static void print_what_to_try(const struct shell *s)
 {
     char hint[400];
 
+    client_hint(s, hint, sizeof(hint));
+    fputs("Try: ", stderr);
+    if (!s->auto_create)
+        fprintf(stderr, "%sfanq queue create hello && ", hint);
+    fprintf(stderr, "%sfanq send hello \"hi there\" && %sfanq recv hello\n", hint, hint);
+}
+
+static void print_banner(const struct shell *s)
+{
     fprintf(stderr, "fanq " FANQ_VERSION " (pid %d)\n  native   ", (int)getpid());
     for (size_t i = 0; i < s->listener_count; i++)
         fprintf(stderr, "%s%s%s", i > 0 ? ", " : "",
@@ -104,9 +129,8 @@ static void print_banner(const struct shell *s)
     fprintf(stderr, "  access   %s\n",
             only_this_machine(s) ? "this machine only; --listen 0.0.0.0 lets others in"
                                  : "EVERYONE who reaches these addresses: there are no passwords yet");
-    client_hint(s, hint, sizeof(hint));
-    fprintf(stderr, "ready in %" PRIu64 " ms. Try: %sfanq send hello \"hi there\" && %sfanq recv hello\n",
-            (uv_hrtime() / 1000000) - s->started_ms, hint, hint);
+    fprintf(stderr, "ready in %" PRIu64 " ms. ", (uv_hrtime() / 1000000) - s->started_ms);
+    print_what_to_try(s);
 }
 
 static int run(const struct config *config)
