@@ -259,20 +259,50 @@ void sim_carry_out(struct sim *s)
     effects_clear(&s->effects);
 }
 
+/* Steps an event while memory is short, which requests are spared: they would be refused. Whether it was
+ * applied all the same; else it must be stepped again. */
+static bool step_without_memory(struct sim *s, const struct event *ev)
+{
+    int err;
+
+    if (ev->kind == EVENT_REQUEST || !rng_chance(&s->rng, s->options.nomem_percent))
+        return false;
+    s->options.fail_malloc_at(rng_between(&s->rng, 1, 4));
+    err = core_step(s->core, ev, &s->effects);
+    s->options.fail_malloc_at(0);
+    SIM_CHECK(err == 0 || err == FANQ_ERR_NOMEM, "event %d failed: %d", (int)ev->kind, err);
+    return err == 0;
+}
+
 static void step(struct sim *s, const struct event *ev)
 {
-    SIM_CHECK(core_step(s->core, ev, &s->effects) == 0, "event %d failed", (int)ev->kind);
+    if (!step_without_memory(s, ev))
+        SIM_CHECK(core_step(s->core, ev, &s->effects) == 0, "event %d failed", (int)ev->kind);
     if (!rng_chance(&s->rng, s->options.late_effects_percent))
         sim_carry_out(s);
 }
 
 /* ---- a turn ---- */
 
+/* Where memory is to be short, effects begin without any. */
+static void effects_shrink(struct sim *s)
+{
+    uint64_t generation;
+
+    sim_carry_out(s);
+    generation = s->effects.generation;
+    effects_close(&s->effects);
+    effects_init(&s->effects);
+    s->effects.generation = generation + 1;
+}
+
 void sim_turn(struct sim *s)
 {
     uint64_t room = tail_room(s->tail);
 
     s->turn++;
+    if (rng_chance(&s->rng, s->options.nomem_percent))
+        effects_shrink(s);
     s->room_bytes = room < s->room_bytes_max ? room : s->room_bytes_max;
     residents_leave(s);
     pins_end_due(s);
@@ -322,6 +352,8 @@ void sim_turn_end(struct sim *s)
     sim_carry_out(s);
     requests_spoil(s);
     sync_when_due(s);
+    if (rng_chance(&s->rng, s->options.nomem_percent))
+        effects_shrink(s);
     step(s, &(struct event){.kind = EVENT_SERVE});
     sim_carry_out(s);
 }
@@ -346,6 +378,7 @@ void sim_faults_stop(struct sim *s)
     s->options.sync_delay_turns_max = 0;
     s->options.late_effects_percent = 0;
     s->options.slow_percent = 0;
+    s->options.nomem_percent = 0;
     s->options.fetch_delay_ms_max = 0;
     s->room_bytes_max = UINT64_MAX;
     s->sync_turn = 0;

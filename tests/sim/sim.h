@@ -20,9 +20,11 @@ struct sim_options {
     uint32_t absent_percent;       /* of all blocks leave memory at some time */
     uint32_t absent_age_ms_max;    /* by this age at the latest */
     uint32_t fetch_delay_ms_max;
-    uint32_t late_effects_percent; /* of all steps leave their effects for a later one of the turn */
-    uint32_t slow_percent;         /* of all slices are not taken by their socket at once */
-    struct core_options core;      /* the view is filled in by sim_new() */
+    uint32_t late_effects_percent;    /* of all steps leave their effects for a later one of the turn */
+    uint32_t slow_percent;            /* of all slices are not taken by their socket at once */
+    uint32_t nomem_percent;           /* of all steps but requests run out of memory, and are repeated */
+    void (*fail_malloc_at)(size_t n); /* makes the n-th request for memory fail; 0: none */
+    struct core_options core;         /* the view is filled in by sim_new() */
 
     /* Each effect, in order, right before the shell carries it out. */
     void (*on_effect)(void *context, const struct effect *effect);

@@ -2,6 +2,7 @@
 
 #include "client.h"
 #include "log/pages.h"
+#include "tests/lib/failing_malloc.h"
 #include "trace.h"
 
 /* What is common in a long life of a broker; each seed multiplies each of these with a factor of its
@@ -226,6 +227,8 @@ static struct sim_options faults_choose(struct rng *r, uint64_t seed)
     options.absent_percent = one_of(r, 0, 0, 30, 100);
     options.absent_age_ms_max = one_of(r, 0, 100, 1000, 10000);
     options.fetch_delay_ms_max = one_of(r, 0, 5, 50, 1000);
+    options.nomem_percent = one_of(r, 0, 0, 5, 100);
+    options.fail_malloc_at = failing_malloc_fail_at;
     options.slow_percent = one_of(r, 0, 0, 5, 50);
     options.late_effects_percent = one_of(r, 0, 0, 50, 90);
     return options;
