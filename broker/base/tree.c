@@ -197,9 +197,10 @@ static int compare(const char *text, uint32_t length, const struct tree_link *li
     return (length > node->length) - (length < node->length);
 }
 
-void text_tree_init(struct text_tree *t)
+void text_tree_init(struct text_tree *t, uint64_t seed)
 {
-    *t = (struct text_tree){0};
+    *t = (struct text_tree){.seed = seed};
+}
 }
 
 void text_tree_insert(struct text_tree *t, struct text_node *node, const char *text, uint32_t length)
@@ -215,7 +216,7 @@ void text_tree_insert(struct text_tree *t, struct text_node *node, const char *t
     }
     node->text = text;
     node->length = length;
-    attach(&t->root, parent, place, &node->link, (uint32_t)XXH3_64bits(text, length));
+    attach(&t->root, parent, place, &node->link, (uint32_t)XXH3_64bits_withSeed(text, length, t->seed));
     t->count++;
 }
 

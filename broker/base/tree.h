@@ -1,6 +1,7 @@
 /* An ordered map inside its elements: a treap. Keys are u64, or byte strings compared as memcmp does with the shorter
- * first (struct text_tree). The priority of a node is a fixed mix of its key, so equal histories give equal trees on
- * every machine, and expected depth is logarithmic. No allocation. Pure. */
+ * first (struct text_tree). The priority of a node is a mix of its key, so equal histories give equal trees on every
+ * machine, and expected depth is logarithmic. Whoever chooses texts could choose priorities with them and make a tree
+ * as deep as it has nodes; so that mix has a seed, which peers do not know. No allocation. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -46,9 +47,10 @@ struct text_node {
 struct text_tree {
     struct tree_link *root;
     size_t count;
+    uint64_t seed;
 };
 
-void text_tree_init(struct text_tree *t);
+void text_tree_init(struct text_tree *t, uint64_t seed);
 void text_tree_insert(struct text_tree *t, struct text_node *node, const char *text, uint32_t length);
 void text_tree_remove(struct text_tree *t, struct text_node *node);
 struct text_node *text_tree_find(const struct text_tree *t, const char *text, uint32_t length);

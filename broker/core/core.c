@@ -261,8 +261,8 @@ static void core_init(struct core *c, const struct core_options *options)
     wheel_init(&c->wheel, 0);
     map_init(&c->queue_names, options->hash_seed);
     map_init(&c->topic_names, options->hash_seed);
-    text_tree_init(&c->queue_order);
-    text_tree_init(&c->topic_order);
+    text_tree_init(&c->queue_order, options->hash_seed);
+    text_tree_init(&c->topic_order, options->hash_seed);
     tree_init(&c->queues_by_id);
     tree_init(&c->streams);
     slabs_init(c);

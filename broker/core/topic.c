@@ -53,7 +53,7 @@ int topic_create(struct core *c, const struct full_name *name, struct topic **re
     t->name_length = name->length;
     t->created_ms = c->wall_ms;
     t->stream = s;
-    text_tree_init(&t->subscriptions);
+    text_tree_init(&t->subscriptions, c->options.hash_seed);
     list_init(&t->pushes);
     shown = name_shown(c, t->name, t->name_length);
     map_put(&c->topic_names, shown.data, (uint32_t)shown.length, t);

@@ -1,5 +1,6 @@
 #include "base/tree.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/lib/random.h"
@@ -120,7 +121,7 @@ TEST(texts_stand_in_the_order_of_their_bytes_the_shorter_first)
     struct text_node nodes[COUNT];
     struct text_tree t;
 
-    text_tree_init(&t);
+    text_tree_init(&t, 1);
     for (int i = 0; i < COUNT; i++)
         text_insert(&t, &nodes[i], sorted[i * 3 % COUNT]);
     struct text_node *node = text_tree_after(&t, "", 0);
@@ -139,7 +140,7 @@ TEST(a_text_that_is_not_there_is_not_found_but_has_a_place)
     struct text_node a, c;
     struct text_tree t;
 
-    text_tree_init(&t);
+    text_tree_init(&t, 1);
     assert_null(text_tree_find(&t, "a", 1));
     assert_null(text_tree_after(&t, "", 0));
     text_insert(&t, &a, "a");
@@ -152,6 +153,48 @@ TEST(a_text_that_is_not_there_is_not_found_but_has_a_place)
     assert_int_equal(t.count, 1);
 }
 
+static uint32_t priority_of(const char *text, uint64_t seed)
+{
+    struct text_node node;
+    struct text_tree t;
+
+    text_tree_init(&t, seed);
+    text_insert(&t, &node, text);
+    return node.link.priority;
+}
+
+static int depth_of(const struct tree_link *link)
+{
+    int depth = 0;
+
+    for (; link->parent != NULL; link = link->parent)
+        depth++;
+    return depth;
+}
+
+/* Names can be found whose priorities rise with them, so that each stands below the next: by who knows the seed. */
+TEST(names_chosen_against_one_seed_make_no_deep_tree_with_another)
+{
+    enum { COUNT = 400 };
+    static struct text_node nodes[COUNT];
+    static char names[COUNT][24];
+    struct text_tree known, secret;
+
+    for (uint32_t i = 0, attempt = 0; i < COUNT; attempt++) {
+        snprintf(names[i], sizeof(names[i]), "%06u-%u", (unsigned)i, (unsigned)attempt);
+        if (priority_of(names[i], 1) / (UINT32_MAX / COUNT + 1) == i)
+            i++;
+    }
+    text_tree_init(&known, 1);
+    for (int i = 0; i < COUNT; i++)
+        text_insert(&known, &nodes[i], names[i]);
+    assert_int_equal(depth_of(&nodes[0].link), COUNT - 1);
+    text_tree_init(&secret, 2);
+    for (int i = 0; i < COUNT; i++)
+        text_insert(&secret, &nodes[i], names[i]);
+    assert_int_equal(check_links(secret.root, NULL, 0), COUNT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +203,7 @@ int main(void)
         cmocka_unit_test(rising_keys_give_short_paths),
         cmocka_unit_test(texts_stand_in_the_order_of_their_bytes_the_shorter_first),
         cmocka_unit_test(a_text_that_is_not_there_is_not_found_but_has_a_place),
+        cmocka_unit_test(names_chosen_against_one_seed_make_no_deep_tree_with_another),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
