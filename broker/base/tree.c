@@ -201,7 +201,6 @@ void text_tree_init(struct text_tree *t, uint64_t seed)
 {
     *t = (struct text_tree){.seed = seed};
 }
-}
 
 void text_tree_insert(struct text_tree *t, struct text_node *node, const char *text, uint32_t length)
 {
