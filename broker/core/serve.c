@@ -6,8 +6,13 @@
 #include "state.h"
 
 enum {
-    SLICES_MAX = 1024,    /* in one delivery */
-    SLICE_COST_BYTES = 48 /* of a slice's fields, counted against FANQ_DELIVERY_BYTES_MAX */
+    SLICES_MAX = 1024,     /* in one delivery */
+    SLICE_COST_BYTES = 48, /* of a slice's fields, counted against FANQ_DELIVERY_BYTES_MAX */
+
+    /* What one SERVE gives, but for its last delivery. The rest waits for the next turn, which comes at once:
+     * a thousand long polls that find a backlog must not hold up everybody else while it is sent, nor fill the
+     * memory with what their sockets do not take. */
+    SERVE_BYTES_MAX = 16 * 1024 * 1024
 };
 
 struct plan {
@@ -281,6 +286,7 @@ static void plan_give(struct core *c, struct plan *p, struct effects *out)
                                               .slice_count = p->slice_count};
     p->queue->delivered += p->messages;
     c->delivered += p->messages;
+    c->served_bytes += p->bytes + (uint64_t)p->slice_count * SLICE_COST_BYTES;
     if (k->kind == CONSUMER_RECEIVE) {
         consumer_free(c, k);
         return;
@@ -341,6 +347,11 @@ static bool in_flight_limit_reached(const struct core *c, const struct queue *q,
     return !k->auto_delete && q->in_flight >= c->options.in_flight_per_queue_max;
 }
 
+static bool served_enough(const struct core *c)
+{
+    return c->served_bytes >= SERVE_BYTES_MAX;
+}
+
 static int queue_serve(struct core *c, struct queue *q, struct effects *out)
 {
     struct list *link;
@@ -352,7 +363,7 @@ static int queue_serve(struct core *c, struct queue *q, struct effects *out)
 
         if (in_flight_limit_reached(c, q, k))
             break;
-        if (k->kind == CONSUMER_PUSH && k->served_turn == c->turn) {
+        if (served_enough(c) || (k->kind == CONSUMER_PUSH && k->served_turn == c->turn)) {
             list_remove(&q->link_kicked);
             list_append(&c->later, &q->link_kicked);
             break;
@@ -362,7 +373,21 @@ static int queue_serve(struct core *c, struct queue *q, struct effects *out)
     return err;
 }
 
-/* Receives whose time is over: unless memory is about to hold something for them, they end empty. */
+/* There may be something for k, which this SERVE did not come to. */
+static bool consumer_in_line(struct core *c, const struct consumer *k)
+{
+    if (!served_enough(c) || session_of(c, k->connection)->blocked)
+        return false;
+    list_for_each (link, &k->waits) {
+        const struct queue *q = container_of(link, struct wait, link_consumer)->queue;
+
+        if (list_linked(&q->link_kicked) && queue_has_any(q))
+            return true;
+    }
+    return false;
+}
+
+/* Receives whose time is over: unless there is about to be something for them, they end empty. */
 static int answer_immediate(struct core *c, struct effects *out)
 {
     struct list *link = c->immediate.next;
@@ -371,7 +396,7 @@ static int answer_immediate(struct core *c, struct effects *out)
         struct consumer *k = container_of(link, struct consumer, link_waiting);
 
         link = link->next;
-        if (consumer_fetching(k))
+        if (consumer_fetching(k) || consumer_in_line(c, k))
             continue;
         if (effects_reserve(out, 1) != 0)
             return FANQ_ERR_NOMEM;
@@ -397,11 +422,12 @@ int serve_step(struct core *c, struct effects *out)
     struct list *link;
     int err = 0;
 
+    c->served_bytes = 0;
     while ((link = list_first(&c->later)) != NULL) {
         list_remove(link);
         list_append(&c->kicked, link);
     }
-    while (err == 0 && (link = list_first(&c->kicked)) != NULL) {
+    while (err == 0 && !served_enough(c) && (link = list_first(&c->kicked)) != NULL) {
         struct queue *q = container_of(link, struct queue, link_kicked);
 
         list_remove(link);

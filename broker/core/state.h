@@ -165,7 +165,9 @@ struct consumer {
     uint64_t request_id;
     struct list link_session;
     struct tree_node push_node; /* push: session->pushes, by request id */
-    struct list link_waiting; /* core->immediate: a receive whose time is over but for a fetch; core->peeks */
+    struct list
+        link_waiting; /* core->immediate: a receive whose time is over but for a fetch or for its turn;
+                                 core->peeks */
     struct list link_topic;
     struct list waits;   /* struct wait, link_consumer: one a queue */
     struct list batches; /* push: holders */
@@ -260,6 +262,7 @@ struct core {
     struct list later;     /* queues that have, but gave all that one turn may: the next turn comes at once */
     struct list immediate; /* receives to answer at the end of this SERVE, messages or not */
     struct list peeks;     /* that wait for memory */
+    uint64_t served_bytes; /* by this SERVE */
 
     uint64_t waiters, in_flight, published, delivered, deleted;
 };
