@@ -64,7 +64,7 @@ enum {
     OPTION_NAME_BYTES = 48
 };
 
-/* ---- values ------------------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 struct suffix {
     const char *text;
@@ -158,7 +158,7 @@ bool config_parse_listen(const char *text, struct config_listen *ret_listen)
     return true;
 }
 
-/* ---- options ------------------------------------------------------------------------------------------ */
+/* ---- options ---- */
 
 /* What is being read, for error texts. */
 struct reader {
@@ -295,7 +295,7 @@ static bool option_takes_argument(int option)
     return option >= OPTION_WORDS || words[option].argument != NULL;
 }
 
-/* ---- the nearest match for a typing error ------------------------------------------------------------- */
+/* ---- the nearest match for a typing error ---- */
 
 static size_t least_of(size_t a, size_t b, size_t c)
 {
@@ -346,7 +346,7 @@ static void suggest(const char *typed, const char *prefix, bool as_flag, char *r
         snprintf(ret_text, size, " Did you mean %s?", nearest);
 }
 
-/* ---- flags and environment ---------------------------------------------------------------------------- */
+/* ---- flags and environment ---- */
 
 static bool same_name(const char *variable, const char *name)
 {
@@ -447,7 +447,7 @@ static int read_flags(struct reader *r, int argc, char *const argv[])
     return 0;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 static uint64_t default_memory_bytes(void)
 {

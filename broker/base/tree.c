@@ -11,7 +11,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* ---- the treap: links only ---------------------------------------------------------------------------- */
+/* ---- the treap: links only ---- */
 
 /* Puts `link` (or nothing) where `old` hangs. */
 static void replace(struct tree_link **root, struct tree_link *old, struct tree_link *link)
@@ -81,7 +81,7 @@ static struct tree_link *next(const struct tree_link *link)
     return link->parent;
 }
 
-/* ---- u64 keys ----------------------------------------------------------------------------------------- */
+/* ---- u64 keys ---- */
 
 static struct tree_node *node_of(struct tree_link *link)
 {
@@ -178,7 +178,7 @@ struct tree_node *tree_next(const struct tree_node *node)
     return node_of(next(&node->link));
 }
 
-/* ---- text keys ---------------------------------------------------------------------------------------- */
+/* ---- text keys ---- */
 
 static struct text_node *text_node_of(struct tree_link *link)
 {

@@ -44,7 +44,7 @@ void pages_close(struct pages *p)
     pages_init(p, p->segment_bytes, p->held_max * TAIL_PAGE_BYTES);
 }
 
-/* ---- pages -------------------------------------------------------------------------------------------- */
+/* ---- pages ---- */
 
 static void warm_remove(struct pages *p, struct page *page)
 {
@@ -120,7 +120,7 @@ static struct page *written_page(const struct pages *p)
     return p->current != NULL && p->used > 0 ? page_at(p->current, p->used - 1) : NULL;
 }
 
-/* ---- segments ----------------------------------------------------------------------------------------- */
+/* ---- segments ---- */
 
 /* How many segments begin at or below an address. */
 static size_t count_at_most(const struct pages *p, const uint8_t *at)
@@ -256,7 +256,7 @@ static int next_segment(struct pages *p)
     return 0;
 }
 
-/* ---- placing ------------------------------------------------------------------------------------------ */
+/* ---- placing ---- */
 
 static bool fits(const struct pages *p, uint64_t bytes)
 {

@@ -49,7 +49,7 @@ void tail_free(struct tail *t)
     free(t);
 }
 
-/* ---- how long a commit gets --------------------------------------------------------------------------- */
+/* ---- how long a commit gets ---- */
 
 /* The most blocks that `count` records of `bytes` bytes make. A block ends for one of three reasons: it has
  * BLOCK_RECORDS_MAX records; or it and the first record of the next one have more than BLOCK_BYTES_MAX bytes
@@ -99,7 +99,7 @@ uint64_t tail_room(const struct tail *t)
     return space > taken ? (space - taken) / WITH_HEADERS * RECORD_BYTES_OF : 0;
 }
 
-/* ---- laying it out ------------------------------------------------------------------------------------ */
+/* ---- laying it out ---- */
 
 /* A commit while it is written: the open block's header is left out until the block is closed. */
 struct layout {
@@ -214,7 +214,7 @@ static uint32_t put_frame(const struct layout *l, const struct commit *commit, u
     return bytes;
 }
 
-/* ---- appending ---------------------------------------------------------------------------------------- */
+/* ---- appending ---- */
 
 static int reserve_targets(struct tail *t, uint32_t count)
 {
@@ -268,7 +268,7 @@ int tail_append(struct tail *t, const struct commit *commit)
     return 0;
 }
 
-/* ---- reading and freeing ------------------------------------------------------------------------------ */
+/* ---- reading and freeing ---- */
 
 bool tail_block(void *tail, uint64_t stream, uint64_t seq, struct block *ret_block)
 {

@@ -32,7 +32,7 @@ void connection_news(struct connection *c)
         list_append(&c->shell->news, &c->news);
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------ */
+/* ---- reading ---- */
 
 static void on_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer)
 {
@@ -67,7 +67,7 @@ void connection_read(struct connection *c)
         (void)uv_read_start(&c->stream, on_buffer, on_read); /* fails only on closing handles */
 }
 
-/* ---- the beginning ------------------------------------------------------------------------------------ */
+/* ---- the beginning ---- */
 
 bool connection_possible(const struct shell *s)
 {
@@ -148,7 +148,7 @@ void connection_accept(struct shell *s, uv_stream_t *listener)
     connection_read(c);
 }
 
-/* ---- state -------------------------------------------------------------------------------------------- */
+/* ---- state ---- */
 
 void connection_open(struct connection *c)
 {
@@ -201,7 +201,7 @@ void connection_bury(struct connection *c)
     c->closing = true;
 }
 
-/* ---- deadlines ---------------------------------------------------------------------------------------- */
+/* ---- deadlines ---- */
 
 static struct connection *first_of(const struct list *deadlines)
 {

@@ -61,7 +61,7 @@ void input_close(struct shell *s, struct input *in)
     list_remove(&in->starved);
 }
 
-/* ---- where bytes go ----------------------------------------------------------------------------------- */
+/* ---- where bytes go ---- */
 
 static bool long_frame(const struct input *in)
 {
@@ -190,7 +190,7 @@ void input_refused(struct connection *c)
         uv_read_stop(&c->stream);
 }
 
-/* ---- what came ---------------------------------------------------------------------------------------- */
+/* ---- what came ---- */
 
 static void make_ready(struct reading *r, struct input *in, uint8_t *data, size_t length)
 {
@@ -226,7 +226,7 @@ void input_received(struct shell *s, struct connection *c, size_t length)
     r->used += length;
 }
 
-/* ---- the end of a turn -------------------------------------------------------------------------------- */
+/* ---- the end of a turn ---- */
 
 /* Keeps the unfinished frame at the end of what was parsed. */
 static void keep_rest(struct shell *s, struct connection *c)

@@ -20,7 +20,7 @@
 
 enum { BACKLOG = 4096 };
 
-/* ---- connections -------------------------------------------------------------------------------------- */
+/* ---- connections ---- */
 
 static void on_refuser_close(uv_handle_t *handle)
 {
@@ -97,7 +97,7 @@ void listeners_resume(struct shell *s)
     }
 }
 
-/* ---- TCP ---------------------------------------------------------------------------------------------- */
+/* ---- TCP ---- */
 
 static bool is_loopback(const struct sockaddr *address)
 {
@@ -209,7 +209,7 @@ int listener_open_tcp(struct shell *s, struct listener *l, const struct config_l
     return 0;
 }
 
-/* ---- Unix socket -------------------------------------------------------------------------------------- */
+/* ---- Unix socket ---- */
 
 /* Whether path is a socket that a process left behind when it ended. Anything else is not ours to remove. */
 static bool left_behind(const char *path)

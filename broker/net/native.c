@@ -27,7 +27,7 @@ size_t native_greeting_bytes_max(void)
     return FANQ_HELLO_BYTES_MAX;
 }
 
-/* ---- answers of the shell's own ----------------------------------------------------------------------- */
+/* ---- answers of the shell's own ---- */
 
 static struct fanq_bytes bytes_of(const char *text)
 {
@@ -111,7 +111,7 @@ static void answer_stats(struct shell *s, struct connection *c, uint64_t id)
         reply->stats = (struct fanq_stats_reply){stats, stats_collect(s, stats)};
 }
 
-/* ---- requests ----------------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 static int step_request(struct shell *s, struct connection *c, const struct fanq_request *request)
 {
@@ -258,7 +258,7 @@ bool native_parse(struct shell *s, struct connection *c)
     return true;
 }
 
-/* ---- replies ------------------------------------------------------------------------------------------ */
+/* ---- replies ---- */
 
 static struct refused *find_refused(struct connection *c, uint64_t request_id)
 {

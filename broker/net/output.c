@@ -48,7 +48,7 @@ void output_init(struct output *out)
     list_init(&out->pinning);
 }
 
-/* ---- what waits --------------------------------------------------------------------------------------- */
+/* ---- what waits ---- */
 
 static struct chunk *chunk_of(struct list *link)
 {
@@ -197,7 +197,7 @@ void output_close(struct shell *s, struct output *out)
     drop_rest(s, out);
 }
 
-/* ---- the flight: what uv_write holds ------------------------------------------------------------------ */
+/* ---- the flight: what uv_write holds ---- */
 
 static void drop_flight(struct shell *s, struct output *out)
 {
@@ -267,7 +267,7 @@ static void start_flight(struct shell *s, struct connection *c)
     }
 }
 
-/* ---- pieces to the socket ----------------------------------------------------------------------------- */
+/* ---- pieces to the socket ---- */
 
 /* Writes pieces; gives how many bytes the socket took. A dead connection takes everything. */
 static size_t write_pieces(struct shell *s, struct connection *c, const struct piece *pieces, unsigned count,
@@ -397,7 +397,7 @@ void output_copy(struct shell *s, const uint8_t *data, size_t length)
     flush(s); /* data is the caller's again */
 }
 
-/* ---- when the peer reads again ------------------------------------------------------------------------ */
+/* ---- when the peer reads again ---- */
 
 static unsigned pieces_of_rest(const struct output *out, struct piece *pieces, size_t *ret_total)
 {
@@ -437,7 +437,7 @@ void output_resume(struct shell *s, struct connection *c)
     list_remove(&out->pinning);
 }
 
-/* ---- the stalled -------------------------------------------------------------------------------------- */
+/* ---- the stalled ---- */
 
 static struct connection *stalled_connection(struct list *link)
 {

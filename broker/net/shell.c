@@ -21,7 +21,7 @@ enum {
     DESCRIPTORS_BESIDE = 32, /* listeners, epoll, signals, standard streams, a spare */
 };
 
-/* ---- signals ------------------------------------------------------------------------------------------ */
+/* ---- signals ---- */
 
 static void close_listeners(struct shell *s)
 {
@@ -51,7 +51,7 @@ static void on_signal(uv_signal_t *handle, int number)
     close_listeners(s);
 }
 
-/* ---- the loop's own handles --------------------------------------------------------------------------- */
+/* ---- the loop's own handles ---- */
 
 static void on_check(uv_check_t *check)
 {
@@ -98,7 +98,7 @@ _Noreturn void shell_fail(const char *what)
     exit(CONFIG_EXIT_RUNTIME);
 }
 
-/* ---- start -------------------------------------------------------------------------------------------- */
+/* ---- start ---- */
 
 /* How many connections there can be: each takes a descriptor, of which the system may give fewer than are wanted. */
 static uint32_t possible_connections(uint64_t wanted)
@@ -278,7 +278,7 @@ struct shell *shell_new(const struct config *config, char *error, size_t error_s
     return s;
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------ */
+/* ---- the end ---- */
 
 int shell_run(struct shell *s)
 {

@@ -98,7 +98,7 @@ _Noreturn void shell_fail(const char *what);
 /* Closes the handles that keep the loop running; the last connection is gone. */
 void shell_stop(struct shell *s);
 
-/* ---- the turn (turn.c) -------------------------------------------------------------------------------- */
+/* ---- the turn (turn.c) ---- */
 
 /* One turn, if there is anything to do. */
 void turn_run(struct shell *s);

@@ -50,7 +50,7 @@ static void step(struct shell *s, const struct event *event)
         shell_fail("out of memory");
 }
 
-/* ---- in ----------------------------------------------------------------------------------------------- */
+/* ---- in ---- */
 
 static void read_clocks(struct shell *s)
 {
@@ -116,7 +116,7 @@ static void tell_news(struct shell *s)
     }
 }
 
-/* ---- commit ------------------------------------------------------------------------------------------- */
+/* ---- commit ---- */
 
 /* Carries out the commit among the effects since `first`, if there is one. In memory a commit is safe at
  * once. */
@@ -142,7 +142,7 @@ static void commit_and_serve(struct shell *s)
     step(s, &(struct event){.kind = EVENT_SERVE});
 }
 
-/* ---- out ---------------------------------------------------------------------------------------------- */
+/* ---- out ---- */
 
 static void reserve_next_effects(struct shell *s)
 {
@@ -235,7 +235,7 @@ static void settle_news(struct shell *s)
     }
 }
 
-/* ---- draining ----------------------------------------------------------------------------------------- */
+/* ---- draining ---- */
 
 /* After the batch in which the core drained: everyone may have what was said to him, and no more. */
 static void drain(struct shell *s)
@@ -254,7 +254,7 @@ static void drain(struct shell *s)
         shell_stop(s);
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 static void run_batch(struct shell *s)
 {
