@@ -2,8 +2,8 @@
  * beside the same through the relay.
  *
  * Messages are due at even times, and a message's time runs from when it was due, not from when it was sent:
- * so a broker that holds up its publisher is not spared the time of the messages that had to wait for that.
- */
+ * so a broker that holds up its publisher is not spared the time of the messages that had
+ * to wait for that. */
 #include "cases.h"
 #include "ceiling.h"
 #include "generator.h"

@@ -36,8 +36,8 @@ struct consumer {
     uint8_t shared[INBOX_SHARED_BYTES];
 };
 
-/* Borrows the flow and the subscribers, whose sockets are non-blocking. index: which of the flow's consumers.
- */
+/* Borrows the flow and the subscribers, whose sockets are non-blocking. index: which
+ * of the flow's consumers. */
 int consumer_init(struct consumer *consumer, struct flow *flow, uint32_t index,
                   struct subscriber *subscribers, uint32_t subscriber_count);
 void consumer_close(struct consumer *consumer);

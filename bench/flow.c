@@ -58,8 +58,8 @@ uint64_t flow_least(const struct flow *flow)
 
 void flow_advanced(struct flow *flow)
 {
-    /* Sequentially consistent against the publisher, which sets wake_at and then looks at `least` once more.
-     */
+    /* Sequentially consistent against the publisher, which sets wake_at and then looks at
+     * `least` once more. */
     atomic_thread_fence(memory_order_seq_cst);
     if (flow_least(flow) >= atomic_load_explicit(&flow->wake_at, memory_order_relaxed))
         flow_wake(flow);

@@ -2,8 +2,8 @@
  *
  * One publisher thread, one or two consumer threads. Nothing is lost only as long as nobody drowns, so the
  * publisher stays within a window: at most window_messages may be unanswered, and at most so many ahead of
- * the slowest subscriber. Every field has one writer, said beside it; figures are read by anyone at any time.
- */
+ * the slowest subscriber. Every field has one writer, said beside it; figures are read by
+ * anyone at any time. */
 #pragma once
 
 #include <stdatomic.h>

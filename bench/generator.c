@@ -255,8 +255,8 @@ int generator_new(const struct generator_options *options, struct bench_error *e
 
 /* ---- taking down ---- */
 
-/* Failures are left alone: either the measurement has failed already, or its figures are good all the same.
- */
+/* Failures are left alone: either the measurement has failed already, or its figures are
+ * good all the same. */
 static void delete_queues(struct generator *g)
 {
     struct bench_error ignored = {0};

@@ -1,7 +1,7 @@
 /* Sockets of the load generator: how it finds the broker, and the options every one of its sockets has.
  *
- * Broker and ceiling are measured over sockets with the same options, so they are set here and nowhere else.
- */
+ * Broker and ceiling are measured over sockets with the same options, so they are set
+ * here and nowhere else. */
 #pragma once
 
 #include <stddef.h>
@@ -23,8 +23,8 @@ int link_accept(int listener);
 
 int link_unblock(int fd, struct bench_error *error);
 
-/* Writes or reads all of it on a blocking socket. 0, FANQ_ERR_IO, or FANQ_ERR_NOT_CONNECTED: the peer closed.
- */
+/* Writes or reads all of it on a blocking socket. 0, FANQ_ERR_IO, or
+ * FANQ_ERR_NOT_CONNECTED: the peer closed. */
 int link_write(int fd, const void *data, size_t length);
 int link_read(int fd, void *data, size_t length);
 

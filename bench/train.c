@@ -6,8 +6,8 @@
 
 #include "payload.h"
 
-/* Where a frame's request id stands: behind the length, the array header and the op, and its own first byte.
- */
+/* Where a frame's request id stands: behind the length, the array header and the op, and
+ * its own first byte. */
 enum { ID_OFFSET = FANQ_FRAME_HEADER_BYTES + 1 + 1 + 1, HEADER_BYTES_MAX = 1024 };
 
 #define ID_IN_NINE_BYTES UINT64_MAX

@@ -1,10 +1,11 @@
 /* The cursor and the writer.
  *
  * Reading:  each function looks at one value, checks that all of it lies before `end`, and only then steps
- * over it. A cursor that failed has its end drawn back to where it stands, so that every later read fails for
- * want of bytes and none has to ask for the error first. Writing:  msgpack-c's packer with a callback that
- * appends to the buffer. A number reaches the callback in one piece; for str and bin the room for header and
- * content is asked for beforehand, so that a write is whole or absent. */
+ *           over it. A cursor that failed has its end drawn back to where it stands, so that every later read
+ *           fails for want of bytes and none has to ask for the error first.
+ * Writing:  msgpack-c's packer with a callback that appends to the buffer. A number reaches the callback in
+ *           one piece; for str and bin the room for header and content is asked for beforehand, so that a
+ *           write is whole or absent. */
 #include "mp.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Asserts what must hold of the whole state. For tests: it takes time in proportion to everything there is.
- */
+/* Asserts what must hold of the whole state. For tests: it takes time in proportion
+ * to everything there is. */
 #include "state.h"
 
 static void check_holder(const struct holder *h, const struct queue *q, enum holder_kind kind)

@@ -275,8 +275,8 @@ struct consumer *push_find(struct core *c, uint32_t connection, uint64_t id)
     return node == NULL ? NULL : container_of(node, struct consumer, push_node);
 }
 
-/* A topic is pushed by way of a queue without a name, whose backlog is bounded and which ends with the push.
- */
+/* A topic is pushed by way of a queue without a name, whose backlog is bounded and which
+ * ends with the push. */
 static int push_on_topic(struct core *c, struct topic *t, struct consumer *k)
 {
     struct queue *q = queue_new_ephemeral(c);

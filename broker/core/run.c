@@ -228,8 +228,8 @@ int run_delete(struct core *c, struct feed *f, uint64_t first, uint64_t end, uin
     struct run *r = run_reaching(f, first);
     uint64_t count = 0;
 
-    /* At most the first and the last run are cut inside, and only a cut on both sides sets bits: in one run.
-     */
+    /* At most the first and the last run are cut inside, and only a cut on both sides sets
+     * bits: in one run. */
     if (r != NULL && r->node.key < first && end < r->end &&
         gone_reserve(&f->gone, &c->gone_pool, first, end) != 0)
         return FANQ_ERR_NOMEM;

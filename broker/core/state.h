@@ -320,8 +320,8 @@ void feed_settle(struct core *c,
                  struct feed *f); /* after `next` moved: passes gaps, moves between ready and caught up */
 bool feed_ready(const struct feed *f); /* has something to give, as far as it is in memory */
 void feed_not_ready(struct feed *f);
-/* After runs or next changed: raises the floor. Frees f, and gives true, when it was closed and is empty now.
- */
+/* After runs or next changed: raises the floor. Frees f, and gives true, when it was closed
+ * and is empty now. */
 bool feed_raise_floor(struct core *c, struct feed *f);
 void feed_receivable(struct core *c, struct stream *s); /* the stream's receivable mark rose */
 /* Drops everything up to the end of the stream. */

@@ -35,8 +35,8 @@ void index_close(struct index *ix);
 /* Gives the stream's index, which lives until index_remove(); NULL when there is none. */
 struct stream_index *index_find(struct index *ix, uint64_t stream);
 
-/* Gives the stream's index, a new one if need be, with room for block_count more blocks. 0 or FANQ_ERR_NOMEM.
- */
+/* Gives the stream's index, a new one if need be, with room for block_count more
+ * blocks. 0 or FANQ_ERR_NOMEM. */
 int index_reserve(struct index *ix, uint64_t stream, uint64_t block_count, struct stream_index **ret_index);
 
 void index_remove(struct index *ix, struct stream_index *si);

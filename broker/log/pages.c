@@ -113,8 +113,8 @@ static struct page *page_at(struct segment *s, uint64_t offset)
     return &s->pages[offset / TAIL_PAGE_BYTES];
 }
 
-/* The page that holds the newest bytes, and will get the next ones; NULL when the current segment is empty.
- */
+/* The page that holds the newest bytes, and will get the next ones; NULL when the
+ * current segment is empty. */
 static struct page *written_page(const struct pages *p)
 {
     return p->current != NULL && p->used > 0 ? page_at(p->current, p->used - 1) : NULL;
@@ -239,8 +239,8 @@ static void segment_died(struct pages *p, struct segment *s)
         segment_unmap(p, s);
 }
 
-/* Goes on in another segment: the spare that died last, whose pages are likeliest to be warm, or a new one.
- */
+/* Goes on in another segment: the spare that died last, whose pages are likeliest to be warm,
+ * or a new one. */
 static int next_segment(struct pages *p)
 {
     struct segment *next = p->spare_count > 0 ? p->spares[--p->spare_count] : segment_add(p);

@@ -1,9 +1,8 @@
 /* fanq bench fanout: what the broker delivers to many subscribers.
  *
  * The load generator of bench/ does the work, in threads of its own and over its own sockets. It runs in
- * short rounds, so that there is progress to show and a signal is heeded, and its topic and queues are always
- * deleted.
- */
+ * short rounds, so that there is progress to show and a signal is heeded, and its topic and queues are
+ * always deleted. */
 #include "bench.h"
 
 #include "text.h"

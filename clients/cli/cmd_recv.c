@@ -162,8 +162,8 @@ static int connection_lost(const struct receiver *receiver)
     return EXIT_CONNECTION;
 }
 
-/* One batch from the receive to its settling. 0 to go on, else EXIT_NOTHING at the end or another exit code.
- */
+/* One batch from the receive to its settling. 0 to go on, else EXIT_NOTHING at the end
+ * or another exit code. */
 static int serve_batch(struct receiver *receiver)
 {
     struct cli *cli = receiver->cli;

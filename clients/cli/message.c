@@ -26,8 +26,8 @@ const char *message_state_text(uint32_t state)
                                            : "ready";
 }
 
-/* What a terminal would obey or cannot show. In valid UTF-8 the C1 controls are 0xc2 and a byte below 0xa0.
- */
+/* What a terminal would obey or cannot show. In valid UTF-8 the C1 controls are 0xc2 and
+ * a byte below 0xa0. */
 static bool is_unsafe(const unsigned char *p, size_t i, bool utf8)
 {
     if (p[i] < 0x80)

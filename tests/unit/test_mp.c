@@ -297,8 +297,8 @@ static void errors_stick(void **state)
     assert_failed(&c, where);
 }
 
-/* For every size that is too small: nothing of the value that did not fit is written, and nothing after it.
- */
+/* For every size that is too small: nothing of the value that did not fit is written,
+ * and nothing after it. */
 static void a_write_is_whole_or_absent(void **state)
 {
     uint8_t text[40] = {0}, whole[64];

@@ -5,8 +5,8 @@
 
 enum { TIMERS = 200, STEPS = 4000, SEEDS = 30 };
 
-/* The wheel as one would describe it: of all timers that run, the least (due, order of setting) comes first.
- */
+/* The wheel as one would describe it: of all timers that run, the least (due, order
+ * of setting) comes first. */
 struct model {
     struct timer timers[TIMERS];
     uint64_t set_at[TIMERS]; /* counts wheel_set() calls; 0: it does not run */
