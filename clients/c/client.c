@@ -215,11 +215,18 @@ int fanq_client_accepts(const struct fanq *client)
 
 /* ---- rounds ---- */
 
+static bool all_is_answered(const struct fanq *client)
+{
+    return client->pending_count == 0 && list_empty(&client->consumers) && list_empty(&client->dirty_batches);
+}
+
 /* Whether a round has something to do without anything happening. */
 static bool has_work(const struct fanq *client)
 {
     bool can_write = client->phase == PHASE_READY && !client->blocked;
 
+    if (client->closing && client->phase != PHASE_CLOSED && all_is_answered(client))
+        return true;
     return !list_empty(&client->ended) || !list_empty(&client->dirty_gathers) ||
            !list_empty(&client->dirty_batches) || (client->phase == PHASE_READY && client->credit_dirty) ||
            (can_write && client->output.written < output_end(&client->output));
@@ -309,11 +316,6 @@ static void events_step(struct fanq *client, int wait_ms)
     }
     if (socket_events != 0 && !client->freed && client->socket >= 0)
         fanq_connection_step(client, socket_events);
-}
-
-static bool all_is_answered(const struct fanq *client)
-{
-    return client->pending_count == 0 && list_empty(&client->consumers) && list_empty(&client->dirty_batches);
 }
 
 static void close_finish(struct fanq *client)

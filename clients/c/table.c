@@ -1,8 +1,8 @@
 /* Requests by id: linear probing, at most half full.
  *
- * Entries stand in the order of their homes (an entry gives way to one that is farther from home), so deletion moves
- * entries back only as far as the first that is at home, and leaves no tombstones. Thousands of consecutive ids are one
- * cluster in which all are at home: everything takes one step. */
+ * Entries stand in the order of their homes (an entry gives way to one that is farther from home), so
+ * deletion moves entries back only as far as the first that is at home, and leaves no tombstones. Thousands
+ * of consecutive ids are one cluster in which all are at home: everything takes one step. */
 #include "client.h"
 
 #include <assert.h>

@@ -30,7 +30,7 @@ wait_for() { # a command that becomes true
 has_lines() { [ "$(wc -l <"$1")" -ge "$2" ]; } # FILE COUNT
 ends_well() { kill -TERM "$1"; wait "$1"; }    # PID
 
-"$FANQD" --memory --port 0 --port-file "$folder/port" 2>"$folder/log" &
+env -u FANQD_SANITIZED "$FANQD" --memory --port 0 --port-file "$folder/port" 2>"$folder/log" &
 fanqd=$!
 pids+=("$fanqd")
 wait_for test -s "$folder/port"

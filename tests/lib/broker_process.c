@@ -27,9 +27,28 @@ static void path_in(const struct broker_process *broker, const char *name, char 
     snprintf(ret_path, size, "%s/%s", broker->directory, name);
 }
 
+/* What would configure the broker or the test, as FANQD_PORT, is not for this one. */
+static void clean_environment(void)
+{
+    for (char **at = environ; *at != NULL;) {
+        char name[64];
+        size_t length = strcspn(*at, "=");
+
+        if (strncmp(*at, "FANQD", 5) != 0 || length >= sizeof(name)) {
+            at++;
+            continue;
+        }
+        memcpy(name, *at, length);
+        name[length] = '\0';
+        unsetenv(name);
+        at = environ;
+    }
+}
+
 /* In the child: does not come back. */
 static void become_fanqd(char **arguments)
 {
+    clean_environment();
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that crashes leaves nothing behind */
     if (freopen("/dev/null", "r", stdin) == NULL || freopen("/dev/null", "w", stdout) == NULL)
         _exit(126);
@@ -54,13 +73,14 @@ static uint16_t read_port(const char *path)
 
 static void launch(struct broker_process *broker, const char *const *flags)
 {
-    char *program = getenv("FANQD");
+    char program[512];
     char port_file[96], port[8];
     char *arguments[FLAGS_MAX] = {program, "--memory", "--port", port, "--port-file", port_file};
     int count = 6;
 
-    if (program == NULL)
+    if (getenv("FANQD") == NULL)
         fail("the environment must name it: FANQD=build/broker/fanqd");
+    snprintf(program, sizeof(program), "%s", getenv("FANQD"));
     path_in(broker, "port", port_file, sizeof(port_file));
     snprintf(port, sizeof(port), "%u", (unsigned)broker->port);
     for (; flags != NULL && *flags != NULL && count < FLAGS_MAX - 1; flags++)

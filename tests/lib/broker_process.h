@@ -12,8 +12,8 @@ struct broker_process {
     char url[64];
 };
 
-/* Starts the program that the environment's FANQD names, in memory, and waits until it is ready. flags: more flags, ended
- * by NULL; may be NULL. Fails the test when it does not start. */
+/* Starts the program that the environment's FANQD names, in memory, and waits until it is ready. flags: more
+ * flags, ended by NULL; may be NULL. Fails the test when it does not start. */
 void broker_process_start(struct broker_process *broker, const char *const *flags);
 
 /* SIGTERM, and gives the exit code (or 128 + the signal that ended it). */

@@ -34,7 +34,7 @@ static void drive(struct fanq *client)
     struct pollfd fd = {.fd = fanq_fd(client), .events = (short)fanq_events(client)};
     int timeout_ms = fanq_timeout_ms(client);
 
-    poll(&fd, 1, timeout_ms >= 0 && timeout_ms < 5 ? timeout_ms : 5);
+    poll(&fd, 1, timeout_ms >= 0 && timeout_ms < 1 ? timeout_ms : 1);
     (void)fanq_process(client);
 }
 

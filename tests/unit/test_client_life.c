@@ -448,6 +448,26 @@ TEST(closing_lets_what_was_begun_be_answered)
     finish(&broker, client);
 }
 
+TEST(closing_an_idle_client_does_not_wait)
+{
+    struct fake_broker broker;
+    struct told told = {0};
+    struct fanq *client = open_client(&broker, &told);
+    struct fanq_error error;
+
+    fake_broker_greet(&broker, client);
+    drive_some(client);
+    assert_int_equal(fanq_close(client, 3600 * 1000, NULL, NULL), 0);
+    assert_int_equal(fanq_timeout_ms(client), 0);
+    assert_int_equal(fanq_process(client), FANQ_ERR_CLOSED);
+    assert_int_equal(told.state, FANQ_CLIENT_CLOSED);
+    finish(&broker, client);
+    client = open_client(&broker, NULL);
+    fake_broker_greet(&broker, client);
+    assert_int_equal(fanq_close_sync(client, 3600 * 1000, &error), 0);
+    finish(&broker, client);
+}
+
 TEST(closing_cuts_off_what_takes_too_long)
 {
     struct fake_broker broker;
@@ -650,6 +670,7 @@ int main(void)
         cmocka_unit_test(freeing_in_every_state),
         cmocka_unit_test(freeing_in_a_delivery),
         cmocka_unit_test(closing_lets_what_was_begun_be_answered),
+        cmocka_unit_test(closing_an_idle_client_does_not_wait),
         cmocka_unit_test(closing_cuts_off_what_takes_too_long),
         cmocka_unit_test(other_threads_post_and_wake),
         cmocka_unit_test(a_loop_ends_after_its_time),
