@@ -10,7 +10,10 @@
 #include "log/tail.h"
 #include "shell.h"
 
-enum { CHUNK_BYTES = 4096 }; /* the least that a copying chunk takes from the pool */
+enum {
+    CHUNK_BYTES = 4096,               /* the least that a copying chunk takes from the pool */
+    SWEEP_BYTES_MAX = 8 * 1024 * 1024 /* copied by one sweep, but for its last connection */
+};
 
 /* A part of what waits for a peer that does not read. */
 struct chunk {
@@ -475,18 +478,29 @@ uint64_t writing_next_ms(const struct writing *w)
     return container_of(w->pinning.next, struct output, pinning)->stalled_ms + OUTPUT_STALL_MS;
 }
 
-void writing_sweep(struct shell *s)
+static void close_longest_stalled(struct shell *s)
 {
     struct writing *w = &s->writing;
 
-    while (writing_next_ms(w) <= s->now_ms) {
-        struct output *out = container_of(w->pinning.next, struct output, pinning);
-        if (!unpin_rest(s, out))
-            connection_lose(container_of(out, struct connection, output), "out of memory");
-    }
     while (w->held_bytes > s->config->output_bytes_total_max && !list_empty(&w->stalled)) {
         struct connection *c = stalled_connection(w->stalled.next);
         connection_lose(c, "has not read its answers for longest, and their memory is needed");
         drop_rest(s, &c->output);
     }
+}
+
+/* Many may stall at once: the limit holds after each, and who is not reached comes in the next turn. */
+void writing_sweep(struct shell *s)
+{
+    struct writing *w = &s->writing;
+    size_t copied = 0;
+
+    while (writing_next_ms(w) <= s->now_ms && copied < SWEEP_BYTES_MAX) {
+        struct output *out = container_of(w->pinning.next, struct output, pinning);
+        copied += out->rest_bytes;
+        if (!unpin_rest(s, out))
+            connection_lose(container_of(out, struct connection, output), "out of memory");
+        close_longest_stalled(s);
+    }
+    close_longest_stalled(s);
 }

@@ -195,6 +195,26 @@ class TotalLimit(Slow):
                 d.close()
 
 
+class ManyStalled(Slow):
+    flags = ("--output-bytes-total-max", "4M")
+
+    @unittest.skipIf(broker.SANITIZED, "the sanitizer's memory is not the broker's")
+    def test_what_many_have_not_read_is_not_copied_at_once(self):
+        """They stall together, and all pin messages: the limit on copies holds while they are made."""
+        with Client(self.broker.port) as c:
+            for _ in range(100):
+                c.ask(SEND, "q", 0, [record(os.urandom(MIB - 100))])
+            stalled = [Client(self.broker.unix) for _ in range(50)]
+            before = self.broker.rss_bytes()
+            for d in stalled:
+                d.send(frame(RECEIVE, 1, ["q"], 1, 3 * MIB, 0, None, 0) * 2)
+            self.assertTrue(broker.wait_until(lambda: c.stats()["connections"] < 10), c.stats())
+            self.assertTrue(broker.wait_until(lambda: c.stats()["output_held_bytes"] <= 4 * MIB), c.stats())
+            self.assertLess(self.broker.peak_bytes(), before + 14 * MIB)
+            for d in stalled:
+                d.close()
+
+
 class Fairness(Slow):
     def test_light_client_beside_heavy_publishers(self):
         """Publishers that never wait for an answer fill every turn; a ping still gets through quickly."""
