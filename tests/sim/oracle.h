@@ -48,6 +48,7 @@ struct waiter {
     uint64_t visibility_ms;     /* or FANQ_QUEUE_DEFAULT */
     struct topic_record *topic; /* push on a topic: queues[0] is ephemeral */
     struct holds holds;         /* push */
+    uint64_t served_turn;       /* push */
 };
 
 struct ask {

@@ -254,6 +254,8 @@ static void waiter_served(struct oracle *o, struct given *g)
     }
     SIM_CHECK(oracle_ask_of(o, w->connection, w->id)->answered, "push %lx delivers before it is accepted",
               w->id);
+    SIM_CHECK(w->served_turn != o->sim->turn, "push %lx delivers a second time in a turn", w->id);
+    w->served_turn = o->sim->turn;
     w->messages -= g->count;
     w->bytes -= least(g->bytes, w->bytes);
     oracle_line_up(o, w);
