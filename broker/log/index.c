@@ -8,8 +8,9 @@
 
 enum {
     RING_BLOCKS_MIN = 8,
-    RING_BLOCKS_KEPT = 4096, /* a ring is not made smaller than this, however few blocks are in it */
-    SHRINK_AT = 8            /* it is halved while it holds less than one in so many */
+    RING_BLOCKS_KEPT = 4096,  /* a ring is not made smaller than this, however few blocks are in it ... */
+    KEPT_BYTES_MAX = 1 << 20, /* ... as long as all rings together take no more than this */
+    SHRINK_AT = 8             /* it is halved while it holds less than one in so many */
 };
 
 void index_init(struct index *ix)
@@ -141,9 +142,10 @@ void stream_index_pop(struct stream_index *si)
  * for. When there is no memory for the smaller ring the larger one stays. */
 void index_shrink(struct index *ix, struct stream_index *si)
 {
+    uint64_t least = ix->ring_bytes > KEPT_BYTES_MAX ? RING_BLOCKS_MIN : RING_BLOCKS_KEPT;
     uint64_t capacity = si->capacity;
 
-    while (capacity > RING_BLOCKS_KEPT && si->tail - si->head < capacity / SHRINK_AT)
+    while (capacity > least && si->tail - si->head < capacity / SHRINK_AT)
         capacity /= 2;
     if (capacity < si->capacity)
         (void)resize(ix, si, capacity); /* a favour, not a need */

@@ -396,6 +396,26 @@ TEST(a_commit_of_many_streams_stays_within_the_limit)
     draft_close(&d);
 }
 
+/* A thousand queues whose consumers were away for a while: what their index took must come back, too. */
+TEST(backlogs_that_are_gone_leave_the_room_they_had)
+{
+    enum { STREAMS = 100, BLOCKS = 3000 };
+    struct tail *t = new_tail(24, 16);
+    uint64_t room = tail_room(t);
+    struct draft d;
+
+    draft_init(&d);
+    for (uint64_t stream = 1; stream <= STREAMS; stream++) {
+        for (uint64_t seq = 0; seq < BLOCKS; seq++)
+            assert_int_equal(append_plain(t, &d, stream, seq, 1, 1), 0);
+        tail_trim(t, stream, BLOCKS);
+    }
+    assert_int_equal(figures_of(t).live_blocks, 0);
+    assert_true(tail_room(t) > room * 7 / 8);
+    draft_close(&d);
+    tail_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -409,6 +429,7 @@ int main(void)
         cmocka_unit_test(a_pin_keeps_bytes_whose_block_is_gone),
         cmocka_unit_test(a_stream_that_ends_takes_its_messages_along_and_its_number_is_unknown),
         cmocka_unit_test(each_of_many_blocks_is_found_until_it_is_trimmed),
+        cmocka_unit_test(backlogs_that_are_gone_leave_the_room_they_had),
         cmocka_unit_test(what_tail_room_allows_stays_within_the_limit),
         cmocka_unit_test(a_commit_of_many_streams_stays_within_the_limit),
     };
