@@ -165,13 +165,25 @@ void connection_finish(struct connection *c)
     connection_news(c);
 }
 
+/* Our end is closed; the peer's should follow. A broker that stops has less patience: a client that sleeps is not there
+ * to close its end, and what it was told lies in its socket already. */
+static void linger(struct connection *c)
+{
+    move(c, CONNECTION_LINGERING);
+    if (c->shell->drain == DRAIN_NO)
+        return;
+    list_remove(&c->deadline);
+    c->deadline_ms = c->shell->now_ms + CONNECTION_DRAIN_LINGER_MS;
+    list_prepend(&c->shell->leaving, &c->deadline); /* before those that still have to send */
+}
+
 void connection_proceed(struct connection *c)
 {
     uv_os_fd_t fd;
 
     if (c->state == CONNECTION_FINISHING && !output_full(&c->output)) {
         if (uv_fileno(&c->handle, &fd) == 0 && shutdown(fd, SHUT_WR) == 0)
-            move(c, CONNECTION_LINGERING);
+            linger(c);
         else
             connection_lose(c, NULL); /* the peer was faster */
     }

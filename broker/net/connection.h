@@ -22,7 +22,10 @@ enum connection_state {
     CONNECTION_CLOSED,
 };
 
-enum { CONNECTION_FINISH_MS = 2000 }; /* for FINISHING and LINGERING together */
+enum {
+    CONNECTION_FINISH_MS = 2000,     /* for FINISHING and LINGERING together */
+    CONNECTION_DRAIN_LINGER_MS = 100 /* for LINGERING when the broker stops */
+};
 
 struct connection {
     union {

@@ -160,6 +160,14 @@ class Stopping(unittest.TestCase):
             c.close()
             self.assertEqual(b.wait(), 0)
 
+    def test_sleeping_client_does_not_hold_the_exit(self):
+        with Broker() as b, Client(b.port) as c:
+            c.ask(PING)
+            start = time.monotonic()
+            b.signal(signal.SIGTERM)
+            self.assertEqual(b.wait(), 0)  # and c has not closed its end
+            self.assertLess(time.monotonic() - start, 1.0)
+
     def test_reader_that_never_reads_is_given_up_after_drain_ms(self):
         with Broker("--drain-ms", "300ms") as b, Client(b.port, receive_buffer=4096) as c:
             for _ in range(16):
