@@ -33,6 +33,7 @@
     X(topics_max, COUNT, 100000, 1, 10000000, "topics")                                                      \
     X(subscriptions_max, COUNT, 1000000, 1, 100000000, "subscriptions of queues to topics")                  \
     X(waiters_per_connection_max, COUNT, 1024, 1, 1000000, "long polls and pushes of one connection")        \
+    X(waits_max, COUNT, 200000, 1, 100000000, "the same of all connections, for each queue they name")       \
     X(in_flight_per_queue_max, COUNT, 120000, 1, 1000000000, "messages handed out and not yet deleted")      \
     X(ephemeral_backlog_messages_max, COUNT, 65536, 1, 1000000000,                                           \
       "messages that a subscriber without a queue may lag; older ones are dropped")                          \

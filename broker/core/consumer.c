@@ -214,11 +214,12 @@ int consumer_drain(struct core *c, struct effects *out)
 
 /* ---- requests ---- */
 
-static int consumer_allowed(struct core *c, uint32_t connection)
+static int consumer_allowed(struct core *c, uint32_t connection, uint32_t queue_count)
 {
     if (c->draining)
         return FANQ_ERR_DRAINING;
-    if (session_of(c, connection)->consumer_count >= c->options.waiters_per_connection_max)
+    if (session_of(c, connection)->consumer_count >= c->options.waiters_per_connection_max ||
+        c->waits_slab.live_count + queue_count > c->options.waits_max)
         return FANQ_ERR_LIMIT;
     return 0;
 }
@@ -238,7 +239,7 @@ int receive_step(struct core *c, uint32_t connection, const struct fanq_request 
     struct queue *queues[FANQ_RECEIVE_QUEUES_MAX];
     uint64_t wait_ms = receive->wait_ms;
     struct consumer *k;
-    int err = consumer_allowed(c, connection);
+    int err = consumer_allowed(c, connection, receive->queue_count);
 
     if (err == 0)
         err = receive_queues(c, receive, queues);
@@ -299,7 +300,7 @@ int push_step(struct core *c, uint32_t connection, const struct fanq_request *r)
     struct topic *t = NULL;
     struct queue *q = NULL;
     struct consumer *k;
-    int err = consumer_allowed(c, connection);
+    int err = consumer_allowed(c, connection, 1);
 
     if (err == 0 && push_find(c, connection, r->id) != NULL)
         err = FANQ_ERR_PUSH_EXISTS;

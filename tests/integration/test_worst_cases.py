@@ -109,5 +109,26 @@ class WorstCases(unittest.TestCase):
         self.assertTrue(all(position[a] < position[b] + 2000 for a, b in zip(got, got[1:])))
 
 
+class Waits(unittest.TestCase):
+    def test_waits_of_all_connections_are_bounded(self):
+        """Each is some memory for a request of a few bytes, so a bound a connection is not enough."""
+        with Broker("--waits-max", "100") as b, Client(b.unix) as other, Client(b.unix) as c:
+            with Client(b.unix) as greedy:
+                for _ in range(6):
+                    greedy.start(RECEIVE, ["q%d" % i for i in range(16)], 1, 100, 60000, None, 0)
+                self.assertTrue(broker.wait_until(lambda: c.stats()["waiters"] == 6))
+                self.assertEqual(c.ask(RECEIVE, ["a", "b", "c", "d", "e"], 1, 100, 0, None, 0)[::2][:2], [R_ERROR, E_LIMIT])
+                for name in "abcd":
+                    other.start(PUSH, 0, name, 0, 1, 100, None)
+                    self.assertEqual(other.read()[0], R_OK)
+                for refused in (PUSH, 0, "e", 0, 1, 100, None), (PUSH, 1, "t", 0, 1, 100, None), \
+                        (RECEIVE, ["a"], 1, 100, 0, None, 0):
+                    self.assertEqual(c.ask(*refused)[::2][:2], [R_ERROR, E_LIMIT])
+                self.assertEqual(c.ask(SEND, "q0", 0, [record(b"x")])[0], R_OK_RANGE)
+                self.assertEqual(greedy.read()[0], R_DELIVER)
+            self.assertTrue(broker.wait_until(lambda: c.stats()["waiters"] == 4))
+            self.assertEqual(c.ask(RECEIVE, ["a"], 1, 100, 0, None, 0)[0], R_DELIVER)
+
+
 if __name__ == "__main__":
     broker.main()

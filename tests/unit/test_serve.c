@@ -60,6 +60,7 @@ static struct core *core_about_to_deliver(struct fanq_records *record, uint64_t 
                                                      .connections_max = 2,
                                                      .queues_max = 2,
                                                      .waiters_per_connection_max = LARGE_COUNT,
+                                                     .waits_max = LARGE_COUNT,
                                                      .in_flight_per_queue_max = LARGE_COUNT},
                               &c),
                      0);
