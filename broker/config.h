@@ -34,7 +34,7 @@
     X(subscriptions_max, COUNT, 1000000, 1, 100000000, "subscriptions of queues to topics")                  \
     X(waiters_per_connection_max, COUNT, 1024, 1, 1000000, "long polls and pushes of one connection")        \
     X(waits_max, COUNT, 200000, 1, 100000000, "the same of all connections, for each queue they name")       \
-    X(in_flight_per_queue_max, COUNT, 120000, 1, 1000000000, "messages handed out and not yet deleted")      \
+    X(in_flight_per_queue_max, COUNT, 120000, 1, 1000000000, "messages held or delayed by a nack")            \
     X(ephemeral_backlog_messages_max, COUNT, 65536, 1, 1000000000,                                           \
       "messages that a subscriber without a queue may lag; older ones are dropped")                          \
     X(ephemeral_backlog_bytes_max, BYTES, CONFIG_MIB(16), CONFIG_KIB(64), CONFIG_MIB(1048576),               \

@@ -302,7 +302,7 @@ static void plan_give(struct core *c, struct plan *p, struct effects *out)
 
 static int plan_init(struct core *c, struct plan *p, struct queue *q, struct consumer *k, struct effects *out)
 {
-    uint64_t allowed = c->options.in_flight_per_queue_max - q->in_flight;
+    uint64_t allowed = c->options.in_flight_per_queue_max - q->in_flight - q->delayed;
 
     *p = (struct plan){.queue = q,
                        .consumer = k,
@@ -342,9 +342,19 @@ static int deliver(struct core *c, struct queue *q, struct consumer *k, struct e
 
 /* ---- SERVE ---- */
 
-static bool in_flight_limit_reached(const struct core *c, const struct queue *q, const struct consumer *k)
+/* Who is served next. What is delayed counts like what is in flight: both are runs, and the limit bounds them. Beyond
+ * it only those go on that hold nothing. */
+static struct consumer *next_in_line(const struct core *c, const struct queue *q)
 {
-    return !k->auto_delete && q->in_flight >= c->options.in_flight_per_queue_max;
+    bool limited = q->in_flight + q->delayed >= c->options.in_flight_per_queue_max;
+
+    list_for_each (link, &q->waits) {
+        struct consumer *k = container_of(link, struct wait, link_queue)->consumer;
+
+        if (!limited || k->auto_delete)
+            return k;
+    }
+    return NULL;
 }
 
 static bool served_enough(const struct core *c)
@@ -354,15 +364,11 @@ static bool served_enough(const struct core *c)
 
 static int queue_serve(struct core *c, struct queue *q, struct effects *out)
 {
-    struct list *link;
+    struct consumer *k;
     bool given = true;
     int err = 0;
 
-    while (err == 0 && given && queue_has_any(q) && (link = list_first(&q->waits)) != NULL) {
-        struct consumer *k = container_of(link, struct wait, link_queue)->consumer;
-
-        if (in_flight_limit_reached(c, q, k))
-            break;
+    while (err == 0 && given && queue_has_any(q) && (k = next_in_line(c, q)) != NULL) {
         if (served_enough(c) || (k->kind == CONSUMER_PUSH && k->served_turn == c->turn)) {
             list_remove(&q->link_kicked);
             list_append(&c->later, &q->link_kicked);

@@ -72,6 +72,12 @@ struct book_queue {
     uint64_t absent_turn;  /* when it was last seen to have only absent messages */
 };
 
+/* What the limit on messages in flight counts: those held and those that wait after a nack. */
+static inline uint64_t book_queue_runs(const struct book_queue *q)
+{
+    return q->counts[MESSAGE_HELD] + q->counts[MESSAGE_DELAYED];
+}
+
 struct book_timer {
     uint64_t due_ms;
     struct book_queue *queue;

@@ -427,7 +427,7 @@ static void answers_complete(struct oracle *o)
 
 static bool limit_reached(const struct oracle *o, const struct book_queue *q)
 {
-    return q->counts[MESSAGE_HELD] >= o->sim->options.core.in_flight_per_queue_max;
+    return book_queue_runs(q) >= o->sim->options.core.in_flight_per_queue_max;
 }
 
 /* Which of an ephemeral queue's messages were dropped it says with the next delivery: any may be the

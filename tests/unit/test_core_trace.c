@@ -655,6 +655,28 @@ TEST(in_flight_is_bounded)
     script_free(s);
 }
 
+/* What was nacked with a delay takes room like what is in flight; who holds nothing is served past the limit. */
+TEST(delayed_messages_count_as_in_flight)
+{
+    struct sim_options options = sim_options_default(1);
+    struct script *s;
+
+    options.core.in_flight_per_queue_max = 2;
+    s = script_new(&options);
+    script_queue(s, "jobs", 100);
+    script_send(s, 0, "jobs", "a b c d");
+    script_receive(s, 1, "jobs", 2, 0);
+    script_nack(s, 1, "jobs", "a b", 50);
+    script_receive(s, 2, "jobs", 2, HOUR_MS);
+    script_push(s, 3, "jobs", FANQ_PUSH_AUTO, 1);
+    EXPECT_TRACE(s, "  0 deliver jobs: a b to 1\n"
+                    "  0 changed 2\n"
+                    "  0 deliver jobs: c to 3\n");
+    script_advance_ms(s, 50);
+    EXPECT_TRACE(s, " 50 deliver jobs: a*2 b*2 to 2\n");
+    script_free(s);
+}
+
 /* ---- push ---- */
 
 TEST(push_keeps_to_its_credit)
@@ -1003,6 +1025,7 @@ int main(void)
         cmocka_unit_test(publish_without_room_is_refused_whole),
         cmocka_unit_test(what_came_before_the_first_subscriber_is_not_stored),
         cmocka_unit_test(in_flight_is_bounded),
+        cmocka_unit_test(delayed_messages_count_as_in_flight),
         cmocka_unit_test(push_keeps_to_its_credit),
         cmocka_unit_test(push_in_auto_mode_deletes),
         cmocka_unit_test(push_gives_back_at_once_what_it_holds),
