@@ -127,25 +127,26 @@ static void set_socket_options(struct connection *c)
     }
 }
 
-void connection_accept(struct shell *s, uv_stream_t *listener)
+bool connection_accept(struct shell *s, uv_stream_t *listener)
 {
     struct connection *c = connection_new(s, listener->type);
     int err;
 
     if (c == NULL) {
         NOTICE_ERROR("cannot accept a connection", "error=\"out of memory\"");
-        return;
+        return false;
     }
     err = uv_accept(listener, &c->stream);
     if (err != 0) {
         connection_lose(c, uv_strerror(err));
-        return;
+        return true;
     }
     set_socket_options(c);
     s->figures.accepted++;
     c->deadline_ms = uv_now(&s->loop) + s->config->hello_ms_max;
     list_append(&s->greeting, &c->deadline);
     connection_read(c);
+    return true;
 }
 
 /* ---- state ---- */

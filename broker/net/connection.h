@@ -50,8 +50,8 @@ struct connection {
 };
 
 /* Takes the connection that waits at the listening stream. When it cannot be had, it is gone and the reason
- * logged. */
-void connection_accept(struct shell *s, uv_stream_t *listener);
+ * logged. False: there is no memory for one; it still waits. */
+bool connection_accept(struct shell *s, uv_stream_t *listener);
 
 /* Whether connections_max allows another one. */
 bool connection_possible(const struct shell *s);

@@ -67,9 +67,9 @@ static void take(struct listener *l)
 {
     struct shell *s = l->shell;
 
-    if (connection_possible(s))
-        connection_accept(s, &l->stream);
-    else if (!s->refuser.busy)
+    if (connection_possible(s) && connection_accept(s, &l->stream))
+        return;
+    if (!s->refuser.busy)
         refuse(s, l);
     else
         l->waiting = true; /* libuv announces no other one until this one is taken */
