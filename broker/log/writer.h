@@ -1,0 +1,78 @@
+/* What the log thread does: seals commits, writes them, syncs them, and says so. Nothing else, so that nothing else can be in
+ * front of a commit.
+ *
+ *     loop ── writer_submit() ──> ring ──> writer_work() ──> pwritev, fdatasync ──> ring ──> writer_done() ── loop
+ *
+ * Group commit: whatever was submitted while the previous sync ran is written by one pwritev and synced by one fdatasync.
+ * There is no timer. Failure: after the first error of a write or a sync nothing is written any more, and everything
+ * submitted later fails too; a second sync could succeed without the data. */
+#pragma once
+
+#include "commit.h"
+#include "io.h"
+
+enum writer_sync {
+    WRITER_SYNC_GROUP, /* a commit is reported when it is synced */
+    WRITER_SYNC_ASYNC, /* when it is written; it is synced every sync_ms at the latest */
+    WRITER_SYNC_NONE   /* when it is written; the system syncs as it likes, but for writer_sync_soon() */
+};
+
+struct writer_options {
+    struct io io;
+    struct log_secret secret;
+    enum writer_sync sync;
+    uint64_t sync_ms;
+    uint64_t (*now_ns)(void *context); /* monotonic; for sync_ms and figures */
+    void (*notify)(void *context);     /* something is there for writer_done(): called by writer_work() */
+    void *context;                     /* of both */
+    uint64_t previous_hash;            /* of the last commit before, or 0 */
+    uint64_t synced_lsn;               /* what is known to be on the disk at the start */
+};
+
+/* One commit, in memory that neither moves nor changes until it is reported. Commits come in order. */
+struct writer_job {
+    int file;
+    uint8_t *data;    /* a commit with its padding; the writer fills in its hashes */
+    uint32_t bytes;   /* padding included */
+    uint64_t offset;  /* in the file */
+    uint64_t lsn_end; /* behind it */
+    uint64_t number;
+    bool close_previous; /* it is the first in its file: nothing will come for the one before */
+};
+
+struct writer_done {
+    uint64_t number;      /* this commit and all before it may be answered, as the mode promises */
+    uint64_t written_lsn; /* all below is written: its memory may go */
+    uint64_t synced_lsn;  /* all below is on the disk */
+    uint64_t synced_number;
+    uint64_t synced_hash; /* of the trailer of that commit */
+    int error;            /* a negative errno: the log has ended; the other fields are as before */
+};
+
+struct writer;
+
+/* 0 or FANQ_ERR_NOMEM. */
+int writer_new(const struct writer_options *options, struct writer **ret_writer);
+void writer_free(struct writer *w); /* accepts NULL */
+
+/* ---- on the loop's thread ---- */
+
+/* False: the ring is full (some thousands of commits): try again when something is done. The caller wakes the worker. */
+bool writer_submit(struct writer *w, const struct writer_job *job);
+
+/* Asks for a sync at the next occasion, in any mode: reclaiming and checkpoints wait for synced. */
+void writer_sync_soon(struct writer *w);
+
+/* The newest report, if there is one that was not taken before. */
+bool writer_done(struct writer *w, struct writer_done *ret_done);
+
+struct writer_figures {
+    uint64_t commits, bytes, writes, syncs;
+    uint64_t sync_us_max, sync_us_total;
+};
+void writer_figures(struct writer *w, struct writer_figures *ret_figures);
+
+/* ---- on the log thread ---- */
+
+/* Does what there is; false when there was nothing. */
+bool writer_work(void *writer);
