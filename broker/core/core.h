@@ -53,6 +53,8 @@ struct event {
             uint64_t stream, first_seq, count;
         } resident;      /* these messages are in memory now, as an EFFECT_FETCH asked */
         uint64_t synced; /* SYNCED: the number of the commit, and of all before it */
+        bool
+            always; /* COMMIT: even when there is nothing to commit, as a witness that what came before is safe */
     };
 };
 
@@ -88,6 +90,9 @@ struct commit {
     uint64_t time_ms;
     const struct commit_stream *streams;
     uint32_t stream_count;
+    const uint8_t *facts; /* fact.h; none unless durable */
+    uint32_t fact_bytes;
+    uint32_t fact_count;
 };
 
 struct effect {
@@ -132,6 +137,7 @@ struct core_options {
     uint64_t hash_seed;  /* secret and random in production */
     const char *account; /* what a bare name means; "000000000000" */
     const char *region;  /* "us-east-1" */
+    bool durable;        /* changes become facts, and are answered when their commit is synced */
     bool auto_create;    /* SEND, RECEIVE and PUSH create a missing queue, PUBLISH and PUSH a missing topic */
     uint32_t connections_max;
     uint32_t queues_max;
@@ -159,6 +165,44 @@ int core_step(struct core *c, const struct event *ev, struct effects *out);
 /* When the next turn must come at the latest, in monotonic milliseconds; UINT64_MAX: only when something
  * happens. A time that has passed: at once (a queue has more to give than one turn may). */
 uint64_t core_next_ms(const struct core *c);
+
+/* The bytes of facts that this turn has gathered: the shell lets no turn grow without bound. */
+uint64_t core_fact_bytes(const struct core *c);
+
+/* Gives the first row of neighbouring messages within [first, end) of the stream that some queue needs, or may come to need
+ * because they are not receivable yet; false: none. */
+bool core_wanted(const struct core *c, uint64_t stream, uint64_t first, uint64_t end, uint64_t *ret_first,
+                 uint64_t *ret_end);
+
+/* ---- with a log: coming back, and going on from a checkpoint ----
+ *
+ *     core_new, TURN (the clocks), core_replay(facts of the checkpoint), then for each commit behind its beginning
+ *     core_replay_block() for its blocks and core_replay() for its facts, core_replay_end(); then turns as ever. */
+
+/* Takes facts, from a checkpoint or a commit. 0, FANQ_ERR_NOMEM, or FANQ_ERR_INVALID: they are not what this version
+ * writes (their hashes were right, so this is a fault in a program); then the core can only be freed. */
+int core_replay(struct core *c, const uint8_t *facts, uint64_t bytes);
+int core_replay_block(struct core *c, uint64_t stream, uint64_t first_seq, uint64_t count);
+/* next_commit: the number of the next one. Afterwards all that is stored may be received. */
+int core_replay_end(struct core *c, uint64_t next_commit);
+/* Whether messages of the stream are needed: those at or above *ret_floor. */
+bool core_stream_needed(const struct core *c, uint64_t stream, uint64_t *ret_floor);
+
+/* A checkpoint in the making: facts that make the state of the core anew. What there is (the catalogue) is written as of its
+ * beginning; then queue by queue, in slices, each as of its slice. It holds once every commit so far is synced. */
+struct core_checkpoint {
+    uint8_t *facts; /* the caller's in the end: free() */
+    uint64_t bytes, capacity;
+    uint64_t count;
+    uint64_t next_queue_id; /* where the next slice begins */
+};
+
+/* Between turns. 0 or FANQ_ERR_NOMEM. */
+int core_checkpoint_begin(const struct core *c, struct core_checkpoint *ret_checkpoint);
+/* Goes on until some `budget_bytes` more facts are written. *ret_ended: nothing is left. 0 or FANQ_ERR_NOMEM. */
+int core_checkpoint_slice(const struct core *c, struct core_checkpoint *checkpoint, uint64_t budget_bytes,
+                          bool *ret_ended);
+void core_checkpoint_free(struct core_checkpoint *checkpoint);
 
 struct core_figures {
     uint64_t queues, topics, subscriptions, streams;

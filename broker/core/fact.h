@@ -20,6 +20,7 @@
  *                                                                        these were delivered so often; due: wall clock of
  *                                                                        the end of a delay, 0: none
  *     PUBLISHED     stream, count                                        a topic's total, for its statistics
+ *     STREAM_NEXT   stream                                               streams made from now on have this number or a higher one
  *
  * Volatile by declaration: who holds what in flight, long polls, pushes and their ephemeral queues. */
 #pragma once
@@ -36,5 +37,6 @@ enum fact_kind {
     FACT_UNREAD = 9,
     FACT_GONE = 10,
     FACT_HELD = 11,
-    FACT_PUBLISHED = 12
+    FACT_PUBLISHED = 12,
+    FACT_STREAM_NEXT = 13
 };

@@ -75,17 +75,17 @@ static uint64_t commit_bytes_max(const struct commit *commit)
 }
 
 /* What tail_room() allows for beside records. Per record byte: a block ends at 256 records of at least six
- * bytes, or at an average of at least 32 KiB, and 48/1536 + 48/32768 < 1/30. Per stream: the block that ends
+ * bytes, or at an average of at least 32 KiB, and 56/1536 + 56/32768 < 1/25. Per stream: the block that ends
  * with its records. The streams that the turn begins are not known; one that begins more than this may exceed
  * the limit by their headers. */
-enum { RECORD_BYTES_OF = 30, WITH_HEADERS = 31, STREAMS_NEW = 1024 };
+enum { RECORD_BYTES_OF = 25, WITH_HEADERS = 26, STREAMS_NEW = 1024 };
 enum {
     FULL_BLOCK_BYTES_MIN = BLOCK_RECORDS_MAX * FANQ_RECORD_PLAIN_BYTES,
     CUT_BLOCK_BYTES_MIN = BLOCK_BYTES_MAX / 2
 };
 _Static_assert((FULL_BLOCK_BYTES_MIN + CUT_BLOCK_BYTES_MIN) * sizeof(struct block_header) * RECORD_BYTES_OF <
                    (size_t)FULL_BLOCK_BYTES_MIN * CUT_BLOCK_BYTES_MIN,
-               "1/1536 + 1/32768 headers a byte are less than a byte in 30");
+               "1/1536 + 1/32768 headers a byte are less than a byte in 25");
 
 uint64_t tail_room(const struct tail *t)
 {
@@ -202,7 +202,7 @@ static uint32_t put_frame(const struct layout *l, const struct commit *commit, u
     *(struct commit_header *)start = (struct commit_header){
         .magic = COMMIT_MAGIC,
         .version = COMMIT_VERSION,
-        .header_bytes = sizeof(struct commit_header),
+        .kind = COMMIT_LOG,
         .epoch = l->tail->options.epoch,
         .number = commit->number,
         .lsn = l->tail->lsn,
@@ -244,7 +244,7 @@ static int reserve(struct tail *t, const struct commit *commit)
     return err;
 }
 
-int tail_append(struct tail *t, const struct commit *commit)
+int tail_append(struct tail *t, const struct commit *commit, struct tail_commit *ret_commit)
 {
     struct layout l = {.tail = t};
     uint8_t *start;

@@ -152,7 +152,9 @@ static uint64_t segment_bytes(const struct config *config)
 static int make_core(struct shell *s)
 {
     const struct config *config = s->config;
-    const struct tail_options tail_options = {config->memory_bytes_max, segment_bytes(config), s->epoch};
+    const struct tail_options tail_options = {.memory_bytes_max = config->memory_bytes_max,
+                                              .segment_bytes = segment_bytes(config),
+                                              .epoch = s->epoch};
     int err = tail_new(&tail_options, &s->tail);
 
     if (err != 0)

@@ -126,7 +126,7 @@ static void append_commit(struct shell *s, size_t first)
         if (s->effects.items[i].kind != EFFECT_COMMIT)
             continue;
         uint64_t number = s->effects.items[i].commit.number;
-        if (tail_append(s->tail, &s->effects.items[i].commit) != 0)
+        if (tail_append(s->tail, &s->effects.items[i].commit, NULL) != 0)
             shell_fail("the system gives no memory for messages");
         step(s, &(struct event){.kind = EVENT_SYNCED, .synced = number});
         return; /* a batch has one */

@@ -222,7 +222,7 @@ static void pins_end_due(struct sim *s)
 static void commit_append(struct sim *s, const struct commit *commit)
 {
     SIM_CHECK(commit->number == s->appended + 1, "commit %lu follows %lu", commit->number, s->appended);
-    SIM_CHECK(tail_append(s->tail, commit) == 0, "the tail refuses what it had room for");
+    SIM_CHECK(tail_append(s->tail, commit, NULL) == 0, "the tail refuses what it had room for");
     if (s->appended == s->synced)
         s->sync_turn = s->turn + rng_between(&s->rng, 0, s->options.sync_delay_turns_max);
     s->appended = commit->number;

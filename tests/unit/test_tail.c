@@ -17,7 +17,11 @@ static struct tail *new_tail(uint64_t memory_mib, uint64_t segment_mib)
 {
     struct tail *t;
 
-    assert_int_equal(tail_new(&(struct tail_options){memory_mib * MIB, segment_mib * MIB, 77}, &t), 0);
+    assert_int_equal(tail_new(&(struct tail_options){.memory_bytes_max = memory_mib * MIB,
+                                                     .segment_bytes = segment_mib * MIB,
+                                                     .epoch = 77},
+                              &t),
+                     0);
     return t;
 }
 
@@ -34,7 +38,7 @@ static int append_plain(struct tail *t, struct draft *d, uint64_t stream, uint64
 {
     draft_begin(d);
     draft_plain(d, stream, first_seq, count, body_bytes);
-    return tail_append(t, &d->commit);
+    return tail_append(t, &d->commit, NULL);
 }
 
 static uint64_t sum_of(const uint8_t *data, uint32_t length)
@@ -84,7 +88,7 @@ TEST(a_commit_can_be_read_back_from_its_bytes)
     draft_begin(&d);
     draft_plain(&d, 5, 11, 300, 20);
     draft_plain(&d, 6, 1, 1, 70000);
-    assert_int_equal(tail_append(t, &d.commit), 0);
+    assert_int_equal(tail_append(t, &d.commit, NULL), 0);
 
     assert_true(tail_block(t, 5, 11, &block));
     const struct commit_header *header =
@@ -94,14 +98,14 @@ TEST(a_commit_can_be_read_back_from_its_bytes)
     assert_int_equal(header->version, COMMIT_VERSION);
     assert_int_equal(header->epoch, 77);
     assert_int_equal(header->number, d.commit.number);
-    assert_int_equal(header->lsn, commit_bytes_aligned(80 + 48 + 9 + 8));
+    assert_int_equal(header->lsn, commit_bytes_aligned(88 + 56 + 9 + 8));
     assert_int_equal(header->time_ms, d.commit.time_ms);
-    assert_int_equal(header->bytes, 80 + 3 * 48 + 300 * 26 + 70006 + 8);
+    assert_int_equal(header->bytes, 88 + 3 * 56 + 300 * 26 + 70006 + 8);
     assert_int_equal(header->block_count, 3);
 
     static const uint64_t streams[] = {5, 5, 6}, seqs[] = {11, 267, 1}, counts[] = {256, 44, 1},
                           before[] = {9, 6665, 0};
-    const uint8_t *at = (const uint8_t *)header + header->header_bytes;
+    const uint8_t *at = (const uint8_t *)header + sizeof(*header);
     for (int i = 0; i < 3; i++) {
         const struct block_header *b = (const struct block_header *)at;
         assert_int_equal(b->stream, streams[i]);
@@ -153,7 +157,7 @@ TEST(blocks_end_at_256_records_or_64_kib_or_hold_one_larger_record)
     }
     draft_record(&d, s, 100000); /* in the last piece, behind a small one */
     draft_record(&d, s, 2);
-    assert_int_equal(tail_append(t, &d.commit), 0);
+    assert_int_equal(tail_append(t, &d.commit, NULL), 0);
     expect_blocks(t, 5, "256 44 1 1");
     tail_free(t);
     draft_close(&d);
@@ -172,7 +176,8 @@ TEST(an_append_without_memory_changes_nothing_and_may_be_repeated)
         struct tail *t;
         failing_malloc_reset();
         failing_malloc_fail_at(n);
-        const struct tail_options options = {64 * MIB, 2 * MIB, 1};
+        const struct tail_options options = {
+            .memory_bytes_max = 64 * MIB, .segment_bytes = 2 * MIB, .epoch = 1};
         if (tail_new(&options, &t) != 0)
             assert_int_equal(tail_new(&options, &t), 0);
         for (uint64_t commit = 0; commit < 60; commit++) {
@@ -183,7 +188,7 @@ TEST(an_append_without_memory_changes_nothing_and_may_be_repeated)
                 struct tail_figures after = figures_of(t);
                 assert_memory_equal(&before, &after, sizeof before);
                 assert_false(tail_block(t, commit % 20, 1 + commit / 20 * 10, &block));
-                assert_int_equal(tail_append(t, &d.commit), 0);
+                assert_int_equal(tail_append(t, &d.commit, NULL), 0);
                 failures++;
             }
         }
@@ -251,7 +256,7 @@ TEST(a_straggler_costs_its_page_only)
         draft_plain(&d, 1, 1 + commit * 100, 100, 10000);
         if (commit % 100 == 0)
             draft_plain(&d, 2, 1 + commit, 1, 10);
-        assert_int_equal(tail_append(t, &d.commit), 0);
+        assert_int_equal(tail_append(t, &d.commit, NULL), 0);
     }
     assert_true(figures_of(t).held_bytes >= 285 * MIB);
     tail_trim(t, 1, UINT64_MAX);
@@ -385,7 +390,7 @@ TEST(a_commit_of_many_streams_stays_within_the_limit)
         draft_begin(&d);
         for (uint64_t stream = 0; stream < 500; stream++)
             draft_plain(&d, stream, 1 + round, 1, 0);
-        assert_int_equal(tail_append(t, &d.commit), 0);
+        assert_int_equal(tail_append(t, &d.commit, NULL), 0);
     }
     assert_true(figures_of(t).held_bytes <= 8 * MIB);
     assert_true(figures_of(t).live_blocks > 50000);

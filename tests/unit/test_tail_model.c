@@ -15,7 +15,11 @@ static struct tail *new_tail(uint64_t memory_mib, uint64_t segment_mib)
 {
     struct tail *t;
 
-    assert_int_equal(tail_new(&(struct tail_options){memory_mib * MIB, segment_mib * MIB, 77}, &t), 0);
+    assert_int_equal(tail_new(&(struct tail_options){.memory_bytes_max = memory_mib * MIB,
+                                                     .segment_bytes = segment_mib * MIB,
+                                                     .epoch = 77},
+                              &t),
+                     0);
     return t;
 }
 
@@ -195,7 +199,7 @@ static void append_at_random(struct world *w)
         w->refusals++;
         return;
     }
-    assert_int_equal(tail_append(w->tail, &w->draft.commit), 0);
+    assert_int_equal(tail_append(w->tail, &w->draft.commit, NULL), 0);
     model_commit(w);
 }
 
