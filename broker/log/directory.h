@@ -5,6 +5,7 @@
  *     epoch                   the number of the last run: 1, 2, 3...
  *     log-0000000000000007    a segment: commits, from its beginning on; the number is the high part of its LSNs
  *     log-….index             where the blocks of a full segment are: a shortcut that is made again when it is missing
+ *     spare-0000000000000003  a segment ahead of its use: zeros, or what a dead segment left
  *     cold-0000000000000002   a segment of moved blocks, with an index of its own
  *     checkpoint-a, -b        the newest two checkpoints (checkpoint.h)
  *     *.new                   being made; removed at a start
@@ -46,7 +47,7 @@ int directory_begin(struct directory *d);
 
 /* ---- files ---- */
 
-enum directory_kind { DIRECTORY_LOG, DIRECTORY_COLD };
+enum directory_kind { DIRECTORY_LOG, DIRECTORY_COLD, DIRECTORY_SPARE /* has no index */ };
 
 void directory_segment_name(char ret_name[DIRECTORY_NAME_BYTES_MAX], enum directory_kind kind,
                             uint64_t number);
@@ -58,5 +59,5 @@ struct directory_segment {
     bool has_index;
 };
 
-/* Gives the segments that are there, cold ones first, each kind by number; the caller frees. 0 or a negative errno. */
+/* Gives the segments that are there, cold ones first, then those of the log, then spares, each kind by number; the caller frees. 0 or a negative errno. */
 int directory_segments(const struct directory *d, struct directory_segment **ret_segments, size_t *ret_count);

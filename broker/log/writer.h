@@ -3,13 +3,15 @@
  *
  *     loop ── writer_submit() ──> ring ──> writer_work() ──> pwritev, fdatasync ──> ring ──> writer_done() ── loop
  *
+ * Segments: with the first commit of a segment the writer puts its file in place: a prepared spare gets the segment's
+ * name, or without one a new file is made; the directory is synced before that commit is reported synced. The file before
+ * it is closed, once it is synced.
  * Group commit: whatever was submitted while the previous sync ran is written by one pwritev and synced by one fdatasync.
  * There is no timer. Failure: after the first error of a write or a sync nothing is written any more, and everything
  * submitted later fails too; a second sync could succeed without the data. */
 #pragma once
 
-#include "commit.h"
-#include "io.h"
+#include "directory.h"
 
 enum writer_sync {
     WRITER_SYNC_GROUP, /* a commit is reported when it is synced */
@@ -18,8 +20,7 @@ enum writer_sync {
 };
 
 struct writer_options {
-    struct io io;
-    struct log_secret secret;
+    const struct directory *directory; /* io, secret, names; borrowed */
     enum writer_sync sync;
     uint64_t sync_ms;
     uint64_t (*now_ns)(void *context); /* monotonic; for sync_ms and figures */
@@ -31,14 +32,15 @@ struct writer_options {
 
 /* One commit, in memory that neither moves nor changes until it is reported. Commits come in order. */
 struct writer_job {
-    int file;
-    uint8_t *data;    /* a commit with its padding; the writer fills in its hashes */
-    uint32_t bytes;   /* padding included */
-    uint64_t offset;  /* in the file */
-    uint64_t lsn_end; /* behind it */
+    uint8_t *data;  /* a commit with its padding; the writer fills in its hashes */
+    uint32_t bytes; /* padding included */
+    uint64_t lsn;   /* its place, which says the segment and the offset in it */
     uint64_t number;
-    bool close_previous; /* it is the first in its file: nothing will come for the one before */
+    uint64_t
+        spare; /* the first commit of a segment (offset 0): the spare to make it of, or WRITER_NO_SPARE */
 };
+
+#define WRITER_NO_SPARE UINT64_MAX
 
 struct writer_done {
     uint64_t number;      /* this commit and all before it may be answered, as the mode promises */
