@@ -9,30 +9,31 @@
 #include "directory.h"
 
 enum store_kind {
-    STORE_READ,    /* a block into memory; checked */
-    STORE_PREPARE, /* a segment ahead of its use: zero-filled, or made of one that is not needed any more */
-    STORE_INDEX,   /* the index of a full segment */
-    STORE_REMOVE,  /* a segment and its index */
+    STORE_READ,       /* a block into memory; checked */
+    STORE_PREPARE,    /* a spare: a segment ahead of its use; the writer gives it its name when it is taken */
+    STORE_INDEX,      /* the index of a full segment */
+    STORE_REMOVE,     /* a segment and its index */
     STORE_CHECKPOINT, /* put in place */
-    STORE_MOVE,       /* blocks appended to a cold segment, synced */
-    STORE_CLOSE       /* a file */
+    STORE_MOVE        /* blocks appended to a cold segment, synced */
 };
 
+/* The loop has no files: segments are named, and the store keeps those it uses open. */
 struct store_job {
     enum store_kind kind;
     void *owner; /* comes back with the completion */
     union {
         struct {
-            int file;
+            enum directory_kind segment_kind;
+            uint64_t number;
             uint64_t offset;
             uint32_t bytes; /* header and records */
             uint8_t *data;
         } read;
         struct {
-            uint64_t number; /* of the log segment to make */
+            uint64_t spare; /* the number of the spare to make */
             uint64_t
-                recycle; /* the number of the one to make it of; UINT64_MAX: none, a new file is filled with zeros */
-            bool fill; /* false: on a copy-on-write file system, or when there is no time */
+                recycle; /* the log segment to make it of; STORE_NO_SEGMENT: none, a new file is filled with zeros */
+            bool fill; /* false: not on a copy-on-write file system */
         } prepare;
         struct {
             enum directory_kind segment_kind;
@@ -44,20 +45,19 @@ struct store_job {
             size_t length;
         } checkpoint;
         struct {
-            int file;        /* -1: the first of its segment: it is made */
-            uint64_t number; /* of the cold segment */
+            uint64_t number; /* of the cold segment; it is made with offset 0 */
             uint8_t *data;   /* a sealed commit with its padding */
             uint32_t bytes;
             uint64_t offset;
         } move;
-        int file; /* CLOSE */
     };
 };
 
+#define STORE_NO_SEGMENT UINT64_MAX
+
 struct store_done {
-    struct store_job job; /* as submitted, */
+    struct store_job job; /* as submitted */
     int error;            /* 0 or a negative errno; -EBADMSG: a block that was read is damaged */
-    int file;             /* PREPARE, MOVE with -1: open for reading and writing */
 };
 
 struct store;
