@@ -15,6 +15,10 @@ struct worker_options {
     bool (*work)(void *context);
     void *context;
     uint32_t spin_us; /* after work, before it sleeps */
+
+    /* NULL, or: how long it may sleep at most, in milliseconds, before it works by itself; UINT32_MAX: until it is woken.
+     * Called on the thread before it sleeps. */
+    uint32_t (*sleep_ms)(void *context);
 };
 
 /* 0 or FANQ_ERR_NOMEM. Signals are blocked on the thread. */
