@@ -170,7 +170,7 @@ uint64_t core_next_ms(const struct core *c);
 uint64_t core_fact_bytes(const struct core *c);
 
 /* Gives the first row of neighbouring messages within [first, end) of the stream that some queue needs, or may come to need
- * because they are not receivable yet; false: none. */
+ * because they are not receivable yet (the next row may begin where it ends); false: none. */
 bool core_wanted(const struct core *c, uint64_t stream, uint64_t first, uint64_t end, uint64_t *ret_first,
                  uint64_t *ret_end);
 
