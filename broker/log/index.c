@@ -46,7 +46,7 @@ struct stream_index *index_find(struct index *ix, uint64_t stream)
 /* Moves the blocks to a ring of another size. */
 static int resize(struct index *ix, struct stream_index *si, uint64_t capacity)
 {
-    struct block *ring;
+    struct index_entry *ring;
 
     assert(capacity >= si->tail - si->head);
     if (capacity > SIZE_MAX / sizeof *ring)
@@ -108,34 +108,62 @@ void index_remove(struct index *ix, struct stream_index *si)
     slab_give(&ix->slab, si);
 }
 
-static struct block *block_number(const struct stream_index *si, uint64_t number)
+uint64_t stream_index_push(struct stream_index *si, const struct block *block, uint64_t place)
 {
-    return &si->ring[number & (si->capacity - 1)];
-}
-
-uint64_t stream_index_push(struct stream_index *si, const struct block *block)
-{
-    struct block *place = block_number(si, si->tail);
-    const struct block *before = si->tail != si->head ? block_number(si, si->tail - 1) : NULL;
+    struct index_entry *e = stream_index_entry(si, si->tail);
 
     assert(si->tail - si->head < si->capacity);
-    assert(before == NULL || before->first_seq + before->count <= block->first_seq);
-    *place = *block;
-    place->bytes_before = si->bytes_end;
+    assert(si->tail == si->head || entry_end(stream_index_entry(si, si->tail - 1)) <= block->first_seq);
+    e->block = *block;
+    e->block.bytes_before = si->bytes_end;
+    entry_set_place(e, place);
+    e->fetching = false;
     si->bytes_end += block->bytes;
     si->tail++;
-    return place->bytes_before;
+    return e->block.bytes_before;
 }
 
-const struct block *stream_index_first(const struct stream_index *si)
+struct index_entry *stream_index_first(const struct stream_index *si)
 {
-    return si->head != si->tail ? block_number(si, si->head) : NULL;
+    return si->head != si->tail ? stream_index_entry(si, si->head) : NULL;
 }
 
 void stream_index_pop(struct stream_index *si)
 {
     assert(si->head != si->tail);
     si->head++;
+    while (si->empty > 0 && entry_empty(stream_index_entry(si, si->head))) {
+        si->head++;
+        si->empty--;
+    }
+}
+
+void stream_index_forget(struct stream_index *si, uint64_t n)
+{
+    struct index_entry *e = stream_index_entry(si, n);
+
+    assert(n >= si->head && n < si->tail && !entry_empty(e));
+    if (n == si->head) {
+        stream_index_pop(si);
+        return;
+    }
+    *e = (struct index_entry){.block = {.first_seq = entry_end(e)}};
+    si->empty++;
+}
+
+void stream_index_settle(struct stream_index *si)
+{
+    uint64_t to = si->head;
+
+    if (si->empty <= (si->tail - si->head) / 2)
+        return;
+    for (uint64_t n = si->head; n != si->tail; n++) {
+        const struct index_entry *e = stream_index_entry(si, n);
+        if (!entry_empty(e))
+            *stream_index_entry(si, to++) = *e;
+    }
+    si->tail = to;
+    si->empty = 0;
 }
 
 /* Between two such steps on one ring its blocks must grow or shrink by many times, so the copying is paid
@@ -158,30 +186,36 @@ static bool is_at(const struct stream_index *si, uint64_t number, uint64_t seq)
 
     if (number < si->head || number >= si->tail)
         return false;
-    block = block_number(si, number);
+    block = &stream_index_entry(si, number)->block;
     if (seq >= block->first_seq)
         return seq - block->first_seq < block->count;
     return number == si->head;
 }
 
-const struct block *stream_index_at(struct stream_index *si, uint64_t seq)
+uint64_t stream_index_number(struct stream_index *si, uint64_t seq)
 {
     uint64_t low = si->head, high = si->tail;
 
     if (is_at(si, si->found, seq))
-        return block_number(si, si->found);
+        return si->found;
     if (is_at(si, si->found + 1, seq))
-        return block_number(si, ++si->found);
-    while (low < high) { /* the first block that ends above seq is in [low, high] */
+        return ++si->found;
+    while (low < high) { /* the first entry that ends above seq is in [low, high] */
         uint64_t middle = low + (high - low) / 2;
-        const struct block *block = block_number(si, middle);
-        if (block->first_seq + block->count > seq)
+        if (entry_end(stream_index_entry(si, middle)) > seq)
             high = middle;
         else
             low = middle + 1;
     }
-    if (low == si->tail)
-        return NULL;
+    while (low < si->tail && entry_empty(stream_index_entry(si, low)))
+        low++;
     si->found = low;
-    return block_number(si, low);
+    return low;
+}
+
+struct index_entry *stream_index_at(struct stream_index *si, uint64_t seq)
+{
+    uint64_t number = stream_index_number(si, seq);
+
+    return number != si->tail ? stream_index_entry(si, number) : NULL;
 }

@@ -18,6 +18,7 @@ struct page {
     struct list warm; /* in pages.warm, else linked to itself */
     uint8_t *at;
     uint32_t uses;
+    uint32_t block_bytes; /* of blocks that are needed */
     bool held;
 };
 
@@ -27,10 +28,11 @@ struct segment {
     struct page pages[];
 };
 
-void pages_init(struct pages *p, uint64_t segment_bytes, uint64_t memory_bytes_max)
+void pages_init(struct pages *p, uint64_t segment_bytes, uint64_t memory_bytes_max, bool images)
 {
     assert(segment_bytes > 0 && segment_bytes % TAIL_PAGE_BYTES == 0);
-    *p = (struct pages){.segment_bytes = segment_bytes, .held_max = memory_bytes_max / TAIL_PAGE_BYTES};
+    *p = (struct pages){
+        .segment_bytes = segment_bytes, .images = images, .held_max = memory_bytes_max / TAIL_PAGE_BYTES};
     list_init(&p->warm);
 }
 
@@ -41,7 +43,7 @@ void pages_close(struct pages *p)
         free(p->segments[i]);
     }
     free(p->segments);
-    pages_init(p, p->segment_bytes, p->held_max * TAIL_PAGE_BYTES);
+    pages_init(p, p->segment_bytes, p->held_max * TAIL_PAGE_BYTES, p->images);
 }
 
 /* ---- pages ---- */
@@ -113,11 +115,16 @@ static struct page *page_at(struct segment *s, uint64_t offset)
     return &s->pages[offset / TAIL_PAGE_BYTES];
 }
 
-/* The page that holds the newest bytes, and will get the next ones; NULL when the
- * current segment is empty. */
-static struct page *written_page(const struct pages *p)
+/* The page that holds the newest bytes of a head, and will get the next ones; NULL when its segment is
+ * empty. */
+static struct page *written_page(const struct pages_place *head)
 {
-    return p->current != NULL && p->used > 0 ? page_at(p->current, p->used - 1) : NULL;
+    return head->segment != NULL && head->used > 0 ? page_at(head->segment, head->used - 1) : NULL;
+}
+
+static bool is_written(const struct pages *p, const struct page *page)
+{
+    return page == written_page(&p->heads[PAGES_NEW]) || page == written_page(&p->heads[PAGES_OLD]);
 }
 
 /* ---- segments ---- */
@@ -218,96 +225,121 @@ static void segment_unmap(struct pages *p, struct segment *s)
     free(s);
 }
 
-/* The current segment is filled from its beginning again. */
-static void rewind_current(struct pages *p)
+/* Nothing counts on a segment any more, and no head is in it. */
+static void segment_spare(struct pages *p, struct segment *s)
 {
-    struct page *written = written_page(p);
-
-    p->used = 0;
-    if (written != NULL)
-        retire(p, written);
-}
-
-/* The last use of a segment has gone. */
-static void segment_died(struct pages *p, struct segment *s)
-{
-    if (s == p->current)
-        rewind_current(p);
-    else if (p->spare_count < PAGES_SPARES_MAX)
+    if (p->spare_count < PAGES_SPARES_MAX)
         p->spares[p->spare_count++] = s;
     else
         segment_unmap(p, s);
 }
 
+/* The head's segment is filled from its beginning again. */
+static void rewind_head(struct pages *p, struct pages_place *head)
+{
+    struct page *written = written_page(head);
+
+    head->used = 0;
+    if (written != NULL)
+        retire(p, written);
+}
+
+static bool fills_once(const struct pages *p, const struct pages_place *head)
+{
+    return p->images && head == &p->heads[PAGES_NEW];
+}
+
+/* The last use of a segment has gone. */
+static void segment_died(struct pages *p, struct segment *s)
+{
+    for (int i = 0; i < PAGES_HEADS; i++) {
+        struct pages_place *head = &p->heads[i];
+        if (head->segment != s)
+            continue;
+        if (!fills_once(p, head))
+            rewind_head(p, head);
+        return;
+    }
+    segment_spare(p, s);
+}
+
 /* Goes on in another segment: the spare that died last, whose pages are likeliest to be warm,
  * or a new one. */
-static int next_segment(struct pages *p)
+static int next_segment(struct pages *p, struct pages_place *head)
 {
+    struct segment *before = head->segment;
     struct segment *next = p->spare_count > 0 ? p->spares[--p->spare_count] : segment_add(p);
-    struct page *written = written_page(p);
+    struct page *written = written_page(head);
 
     if (next == NULL)
         return FANQ_ERR_NOMEM;
-    assert(p->current == NULL || p->current->uses > 0);
-    p->current = next;
-    p->used = 0;
+    head->segment = next;
+    head->used = 0;
     if (written != NULL && written->uses == 0)
         retire(p, written);
+    if (before != NULL && before->uses == 0) {
+        assert(fills_once(p, head));
+        segment_spare(p, before);
+    }
     return 0;
 }
 
 /* ---- placing ---- */
 
-static bool fits(const struct pages *p, uint64_t bytes)
+static bool fits(const struct pages *p, const struct pages_place *head, uint64_t bytes)
 {
-    return p->current != NULL && bytes <= p->segment_bytes - p->used;
+    return head->segment != NULL && bytes <= p->segment_bytes - head->used;
 }
 
-static bool wants_other_segment(const struct pages *p, uint64_t bytes)
+static bool wants_other_segment(const struct pages *p, const struct pages_place *head, uint64_t bytes)
 {
-    return p->used > 0 && !page_at(p->current, p->used + bytes - 1)->held &&
+    return head == &p->heads[PAGES_NEW] && !p->images && head->used > 0 &&
+           !page_at(head->segment, head->used + bytes - 1)->held &&
            (p->spare_count > 0 || p->segment_count < SEGMENTS_EARLY);
 }
 
-int pages_place(struct pages *p, uint64_t bytes, uint8_t **ret_at)
+int pages_place(struct pages *p, enum pages_head head_kind, uint64_t bytes, uint8_t **ret_at)
 {
-    assert(p->placed == 0);
+    struct pages_place *head = &p->heads[head_kind];
+
+    assert(p->heads[PAGES_NEW].placed == 0 && p->heads[PAGES_OLD].placed == 0);
     assert(bytes > 0 && bytes <= p->segment_bytes);
-    if (p->current != NULL && p->current->uses == 0)
-        rewind_current(p); /* the newest commits had no blocks */
-    if (!fits(p, bytes)) {
-        if (next_segment(p) != 0)
+    if (head->segment != NULL && head->segment->uses == 0 && !fills_once(p, head))
+        rewind_head(p, head); /* the newest commits had no blocks */
+    if (!fits(p, head, bytes)) {
+        if (next_segment(p, head) != 0)
             return FANQ_ERR_NOMEM;
-    } else if (wants_other_segment(p, bytes)) {
-        (void)next_segment(p); /* without one the commit goes here */
+    } else if (wants_other_segment(p, head, bytes)) {
+        (void)next_segment(p, head); /* without one the commit goes here */
     }
-    hold(p, page_at(p->current, p->used), page_at(p->current, p->used + bytes - 1));
-    p->placed = bytes;
-    *ret_at = p->current->base + p->used;
+    hold(p, page_at(head->segment, head->used), page_at(head->segment, head->used + bytes - 1));
+    head->placed = bytes;
+    *ret_at = head->segment->base + head->used;
     return 0;
 }
 
 /* Of the pages from the one that was written before up to the last one held for this place, all that nothing
  * counts on retire, but for the one that is written now. */
-void pages_take(struct pages *p, uint64_t bytes)
+void pages_take(struct pages *p, enum pages_head head_kind, uint64_t bytes)
 {
-    struct page *first = page_at(p->current, p->used > 0 ? p->used - 1 : 0);
-    struct page *last = page_at(p->current, p->used + p->placed - 1);
+    struct pages_place *head = &p->heads[head_kind];
+    struct page *first = page_at(head->segment, head->used > 0 ? head->used - 1 : 0);
+    struct page *last = page_at(head->segment, head->used + head->placed - 1);
 
-    assert(bytes > 0 && bytes <= p->placed);
-    p->used += bytes;
-    p->placed = 0;
+    assert(bytes > 0 && bytes <= head->placed);
+    head->used += bytes;
+    head->placed = 0;
     for (struct page *page = first; page <= last; page++) {
-        if (page->uses == 0 && page != written_page(p))
+        if (page->uses == 0 && page != written_page(head))
             retire(p, page);
     }
 }
 
-void pages_use(struct pages *p, const uint8_t *at, uint64_t length)
+/* ---- what counts on them ---- */
+
+static void segment_use(struct segment *s, uint64_t offset, uint64_t length)
 {
-    struct segment *s = segment_of(p, at);
-    struct page *first = page_at(s, (uint64_t)(at - s->base));
-    struct page *last = page_at(s, (uint64_t)(at - s->base) + length - 1);
+    struct page *first = page_at(s, offset), *last = page_at(s, offset + length - 1);
 
     assert(length > 0);
     for (struct page *page = first; page <= last; page++)
@@ -315,16 +347,14 @@ void pages_use(struct pages *p, const uint8_t *at, uint64_t length)
     s->uses += (uint64_t)(last - first) + 1;
 }
 
-void pages_unuse(struct pages *p, const uint8_t *at, uint64_t length)
+static void segment_unuse(struct pages *p, struct segment *s, uint64_t offset, uint64_t length)
 {
-    struct segment *s = segment_of(p, at);
-    struct page *first = page_at(s, (uint64_t)(at - s->base));
-    struct page *last = page_at(s, (uint64_t)(at - s->base) + length - 1);
+    struct page *first = page_at(s, offset), *last = page_at(s, offset + length - 1);
 
-    assert(length > 0 && p->placed == 0);
+    assert(length > 0 && p->heads[PAGES_NEW].placed == 0 && p->heads[PAGES_OLD].placed == 0);
     for (struct page *page = first; page <= last; page++) {
         assert(page->uses > 0);
-        if (--page->uses == 0 && page != written_page(p))
+        if (--page->uses == 0 && !is_written(p, page))
             retire(p, page);
     }
     s->uses -= (uint64_t)(last - first) + 1;
@@ -332,9 +362,68 @@ void pages_unuse(struct pages *p, const uint8_t *at, uint64_t length)
         segment_died(p, s);
 }
 
+void pages_use(struct pages *p, const uint8_t *at, uint64_t length)
+{
+    struct segment *s = segment_of(p, at);
+
+    segment_use(s, (uint64_t)(at - s->base), length);
+}
+
+void pages_unuse(struct pages *p, const uint8_t *at, uint64_t length)
+{
+    struct segment *s = segment_of(p, at);
+
+    segment_unuse(p, s, (uint64_t)(at - s->base), length);
+}
+
+/* Adds to, or takes from, the bytes of blocks in each page under [offset, offset + length). */
+static void count_bytes(struct segment *s, uint64_t offset, uint64_t length, bool add)
+{
+    while (length > 0) {
+        uint64_t room = TAIL_PAGE_BYTES - offset % TAIL_PAGE_BYTES;
+        uint32_t part = (uint32_t)(length < room ? length : room);
+        struct page *page = page_at(s, offset);
+        assert(add || page->block_bytes >= part);
+        page->block_bytes = add ? page->block_bytes + part : page->block_bytes - part;
+        offset += part;
+        length -= part;
+    }
+}
+
+void pages_use_block(struct pages *p, const uint8_t *at, uint64_t length)
+{
+    struct segment *s = segment_of(p, at);
+
+    segment_use(s, (uint64_t)(at - s->base), length);
+    count_bytes(s, (uint64_t)(at - s->base), length, true);
+}
+
+void pages_unuse_block(struct pages *p, const uint8_t *at, uint64_t length)
+{
+    struct segment *s = segment_of(p, at);
+
+    count_bytes(s, (uint64_t)(at - s->base), length, false); /* before the segment may go */
+    segment_unuse(p, s, (uint64_t)(at - s->base), length);
+}
+
+bool pages_sparse(struct pages *p, const uint8_t *at, uint64_t length)
+{
+    struct segment *s = segment_of(p, at);
+    struct page *first = page_at(s, (uint64_t)(at - s->base));
+    struct page *last = page_at(s, (uint64_t)(at - s->base) + length - 1);
+    uint64_t pages = (uint64_t)(last - first) + 1, bytes = 0;
+
+    for (struct page *page = first; page <= last; page++) {
+        if (is_written(p, page))
+            return false;
+        bytes += page->block_bytes;
+    }
+    return bytes * 2 <= pages * TAIL_PAGE_BYTES;
+}
+
 uint64_t pages_free_count(const struct pages *p)
 {
-    uint64_t in_use = p->held - p->warm_count;
+    uint64_t in_use = pages_in_use(p);
 
     return in_use < p->held_max ? p->held_max - in_use : 0;
 }

@@ -8,23 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commit.h"
-#include "index.h"
-#include "pages.h"
 #include "proto/fanq_error.h"
 #include "proto/record.h"
-
-struct tail {
-    struct tail_options options;
-    struct index index;
-    struct pages pages;
-    struct stream_index **targets; /* of the streams of the commit that is being appended */
-    uint32_t target_capacity;
-    uint64_t lsn;     /* where the next commit goes */
-    uint64_t arrival; /* of the newest block */
-    uint64_t live_blocks;
-    uint64_t commits, commit_bytes;
-};
+#include "tail_state.h"
 
 int tail_new(const struct tail_options *options, struct tail **ret_tail)
 {
@@ -34,7 +20,8 @@ int tail_new(const struct tail_options *options, struct tail **ret_tail)
         return FANQ_ERR_NOMEM;
     t->options = *options;
     index_init(&t->index);
-    pages_init(&t->pages, options->segment_bytes, options->memory_bytes_max);
+    t->sweep_at = &t->index.all;
+    pages_init(&t->pages, options->segment_bytes, options->memory_bytes_max, options->log);
     *ret_tail = t;
     return 0;
 }
@@ -87,13 +74,24 @@ _Static_assert((FULL_BLOCK_BYTES_MIN + CUT_BLOCK_BYTES_MIN) * sizeof(struct bloc
                    (size_t)FULL_BLOCK_BYTES_MIN * CUT_BLOCK_BYTES_MIN,
                "1/1536 + 1/32768 headers a byte are less than a byte in 25");
 
-uint64_t tail_room(const struct tail *t)
+/* When there is no memory for publishes, copies must find some: it is they that bring it back. */
+enum { COPIES_OF = 32 };
+
+static uint64_t space_for_appending(const struct tail *t)
 {
     uint64_t space = pages_free_count(&t->pages) * TAIL_PAGE_BYTES;
+    uint64_t copies = t->options.memory_bytes_max / COPIES_OF;
+    uint64_t kept = t->index.ring_bytes + (copies > TAIL_PAGE_BYTES ? copies : TAIL_PAGE_BYTES);
+
+    return space > kept ? space - kept : 0;
+}
+
+uint64_t tail_room(const struct tail *t)
+{
+    uint64_t space = space_for_appending(t);
     uint64_t streams = index_count(&t->index) + STREAMS_NEW;
     uint64_t taken = FRAME_BYTES + COMMIT_ALIGNMENT + streams * sizeof(struct block_header);
 
-    space = space > t->index.ring_bytes ? space - t->index.ring_bytes : 0;
     if (space > t->options.segment_bytes / 2)
         space = t->options.segment_bytes / 2;
     return space > taken ? (space - taken) / WITH_HEADERS * RECORD_BYTES_OF : 0;
@@ -131,12 +129,13 @@ static void block_close(struct layout *l)
         .first_seq = l->block.first_seq,
         .time_ms = l->block.time_ms,
         .arrival = l->block.arrival,
-        .bytes_before = stream_index_push(l->index, &l->block),
+        .bytes_before = stream_index_push(l->index, &l->block, 0),
         .count = l->block.count,
         .bytes = l->block.bytes,
     };
-    pages_use(&t->pages, (uint8_t *)header, sizeof *header + l->block.bytes);
+    pages_use_block(&t->pages, (uint8_t *)header, block_bytes(&l->block));
     t->live_blocks++;
+    t->live_bytes += block_bytes(&l->block);
     l->block_count++;
 }
 
@@ -252,7 +251,7 @@ int tail_append(struct tail *t, const struct commit *commit, struct tail_commit 
     int err = reserve(t, commit);
 
     if (err == 0)
-        err = pages_place(&t->pages, commit_bytes_max(commit), &start);
+        err = pages_place(&t->pages, PAGES_NEW, commit_bytes_max(commit), &start);
     if (err != 0)
         return err;
     l.at = start + sizeof(struct commit_header);
@@ -261,7 +260,7 @@ int tail_append(struct tail *t, const struct commit *commit, struct tail_commit 
         put_stream(&l, commit, &commit->streams[i]);
     }
     bytes = put_frame(&l, commit, start);
-    pages_take(&t->pages, commit_bytes_aligned(bytes));
+    pages_take(&t->pages, PAGES_NEW, commit_bytes_aligned(bytes));
     t->lsn += commit_bytes_aligned(bytes);
     t->commits++;
     t->commit_bytes += bytes;
@@ -274,25 +273,32 @@ bool tail_block(void *tail, uint64_t stream, uint64_t seq, struct block *ret_blo
 {
     struct tail *t = tail;
     struct stream_index *si = index_find(&t->index, stream);
-    const struct block *block = si != NULL ? stream_index_at(si, seq) : NULL;
+    const struct index_entry *e = si != NULL ? stream_index_at(si, seq) : NULL;
 
-    if (block == NULL)
+    if (e == NULL)
         return false;
-    *ret_block = *block;
+    *ret_block = e->block;
     return true;
+}
+
+void block_release(struct tail *t, const struct index_entry *e)
+{
+    uint64_t bytes = block_bytes(&e->block);
+
+    assert(t->live_blocks > 0 && t->live_bytes >= bytes);
+    pages_unuse_block(&t->pages, block_start(&e->block), bytes);
+    t->live_blocks--;
+    t->live_bytes -= bytes;
 }
 
 /* Drops the stream's blocks that end at or below seq. */
 static void drop_below(struct tail *t, struct stream_index *si, uint64_t seq)
 {
-    const struct block *block;
+    const struct index_entry *e;
 
-    while ((block = stream_index_first(si)) != NULL && block->first_seq + block->count <= seq) {
-        pages_unuse(&t->pages, block->records - sizeof(struct block_header),
-                    sizeof(struct block_header) + block->bytes);
+    while ((e = stream_index_first(si)) != NULL && entry_end(e) <= seq) {
+        block_release(t, e);
         stream_index_pop(si);
-        assert(t->live_blocks > 0);
-        t->live_blocks--;
     }
 }
 
@@ -313,6 +319,7 @@ void tail_stream_end(struct tail *t, uint64_t stream)
     if (si == NULL)
         return;
     drop_below(t, si, UINT64_MAX);
+    sweep_pass(t, si);
     index_remove(&t->index, si);
 }
 
@@ -331,7 +338,11 @@ void tail_figures(const struct tail *t, struct tail_figures *ret_figures)
     *ret_figures = (struct tail_figures){
         .held_bytes = t->pages.held * TAIL_PAGE_BYTES,
         .live_blocks = t->live_blocks,
+        .live_bytes = t->live_bytes,
         .commits = t->commits,
         .commit_bytes = t->commit_bytes,
+        .moved_blocks = t->moved_blocks,
+        .moved_bytes = t->moved_bytes,
+        .swept_bytes = t->swept_bytes,
     };
 }

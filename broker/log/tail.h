@@ -76,7 +76,8 @@ void tail_unpin(struct tail *t, const uint8_t *data, size_t length);
 /* The core's core_wanted(), or a test's. */
 struct tail_wanted {
     void *context;
-    /* Gives the first row of neighbouring messages within [first, end) of the stream that some queue needs; false: none. */
+    /* Gives the first row of neighbouring messages within [first, end) of the stream that some queue needs (the next
+     * one may begin where it ends); false: none. */
     bool (*next)(void *context, uint64_t stream, uint64_t first, uint64_t end, uint64_t *ret_first,
                  uint64_t *ret_end);
 };
@@ -143,6 +144,7 @@ struct tail_figures {
     uint64_t cached_bytes;              /* of blocks that were read back */
     uint64_t commits, commit_bytes;     /* totals; headers included, padding between commits not */
     uint64_t moved_blocks, moved_bytes; /* totals */
+    uint64_t swept_bytes;               /* total: of blocks, or parts of them, that the sweep forgot */
 };
 
 void tail_figures(const struct tail *t, struct tail_figures *ret_figures);

@@ -9,6 +9,12 @@ enum { SIM_SPOIL_BYTES = 64 * 1024 }; /* how much of a chunk of requests is spoi
 
 static bool sim_view_block(void *context, uint64_t stream, uint64_t seq, struct block *ret_block);
 
+static bool sim_wanted(void *core, uint64_t stream, uint64_t first, uint64_t end, uint64_t *ret_first,
+                       uint64_t *ret_end)
+{
+    return core_wanted(core, stream, first, end, ret_first, ret_end);
+}
+
 _Noreturn void sim_fail(const char *format, ...)
 {
     va_list arguments;
@@ -285,6 +291,15 @@ static void step(struct sim *s, const struct event *ev)
 
 /* ---- a turn ---- */
 
+/* Some blocks are looked at; what nobody wants is forgotten, and what little is left of others moves. */
+static void tail_swept(struct sim *s)
+{
+    const struct tail_wanted wanted = {s->core, sim_wanted};
+
+    if (rng_chance(&s->rng, s->options.sweep_percent))
+        (void)tail_sweep(s->tail, &wanted, rng_skewed(&s->rng, 1, 200));
+}
+
 /* Where memory is to be short, effects begin without any. */
 static void effects_shrink(struct sim *s)
 {
@@ -357,6 +372,7 @@ void sim_turn_end(struct sim *s)
         effects_shrink(s);
     step(s, &(struct event){.kind = EVENT_SERVE});
     sim_carry_out(s);
+    tail_swept(s);
 }
 
 uint8_t *sim_request_bytes(struct sim *s, size_t size)

@@ -17,6 +17,7 @@ struct sim_options {
     uint64_t seed;
     uint64_t tail_bytes_max;
     uint32_t sync_delay_turns_max; /* 0: SYNCED follows COMMIT at once */
+    uint32_t sweep_percent;        /* of the turns end with a part of a sweep of the tail */
     uint32_t absent_percent;       /* of all blocks leave memory at some time */
     uint32_t absent_age_ms_max;    /* by this age at the latest */
     uint32_t fetch_delay_ms_max;

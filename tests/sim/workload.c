@@ -231,6 +231,7 @@ static struct sim_options faults_choose(struct rng *r, uint64_t seed)
     options.fail_malloc_at = failing_malloc_fail_at;
     options.slow_percent = one_of(r, 0, 0, 5, 50);
     options.late_effects_percent = one_of(r, 0, 0, 50, 90);
+    options.sweep_percent = one_of(r, 0, 5, 50, 100);
     return options;
 }
 
