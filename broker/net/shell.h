@@ -22,6 +22,7 @@
 #include "listener.h"
 #include "output.h"
 #include "pool.h"
+#include "upkeep.h"
 
 struct config;
 struct connection;
@@ -79,6 +80,7 @@ struct shell {
     bool urgent; /* another turn must follow at once: turn_hurry() */
     enum { DRAIN_NO, DRAIN_ASKED, DRAIN_STEPPED } drain;
     uint64_t drain_deadline_ms;
+    struct upkeep upkeep;
     bool stopping; /* the loop's own handles are closing */
 
     struct shell_figures figures;

@@ -18,6 +18,7 @@
 #include "native.h"
 #include "notice.h"
 #include "shell.h"
+#include "upkeep.h"
 
 enum {
     BATCH_BYTES_MAX = INPUT_TURN_BYTES, /* of requests; the last one may exceed it */
@@ -278,6 +279,7 @@ static uint64_t next_ms(const struct shell *s)
     uint64_t next = least(core_next_ms(s->core), connections_next_ms(s));
 
     next = least(next, least(reading_next_ms(&s->reading), writing_next_ms(&s->writing)));
+    next = least(next, upkeep_next_ms(s));
     return s->drain == DRAIN_NO ? next : least(next, s->drain_deadline_ms);
 }
 
@@ -330,6 +332,7 @@ void turn_run(struct shell *s)
     while (reading_unparsed(&s->reading));
     reading_settle(s);
     writing_sweep(s);
+    upkeep_run(s);
     if (s->drain == DRAIN_STEPPED)
         drain(s);
     if (!s->stopping)

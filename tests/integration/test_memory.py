@@ -76,6 +76,82 @@ class BackPressure(Memory):
             self.assertEqual(c.ask(QUEUE_GET, "q")[5], before)
 
 
+class Stragglers(Memory):
+    """A message that stays costs its own bytes, not its neighbours'."""
+    flags = ("--memory-bytes-max", "64M")
+    HOUR = 3600 * 1000
+
+    def send(self, c, records):
+        """Sends, again and again while there is no room; but not for long."""
+        deadline = time.monotonic() + 5
+        while (reply := c.ask(SEND, "q", 0, records))[0] == R_ERROR:
+            self.assertEqual(reply[2], E_NO_ROOM)
+            self.assertLess(time.monotonic(), deadline, c.stats())
+            time.sleep(0.005)
+
+    def receive(self, c, count, visibility_ms=None):
+        """Gives (queue, batch) and the messages, as (stream, seq, record)."""
+        d = c.ask(RECEIVE, ["q"], count, MIB, 0, visibility_ms, 0)
+        return d[2:4], [(s[0], s[2] + i, r) for s in d[5] for i, r in enumerate(s[6])]
+
+    def delete(self, c, batch, messages):
+        ranges = [n for stream, seq, _ in messages for n in (stream, seq, 1)]
+        self.assertEqual(c.ask(ACK, *batch, ranges)[0], R_OK_RANGE)
+
+    def test_a_stuck_message_pins_nothing_behind_it(self):
+        """The oldest message is held without an end while eight times the memory flows by."""
+        with Client(self.broker.port) as c:
+            self.send(c, [record(b"stuck")])
+            stuck = self.receive(c, 1, self.HOUR)
+            for i in range(4000):
+                body = record(struct.pack(">I", i) * 32 * KIB)
+                self.send(c, [body])
+                batch, messages = self.receive(c, 1)
+                self.assertEqual([m[2] for m in messages], [body])
+                self.delete(c, batch, messages)
+            self.assertLessEqual(c.stats()["memory_held_bytes"], 64 * MIB)
+            (stream, seq, _), = stuck[1]
+            self.assertEqual(c.ask(NACK, *stuck[0], [stream, seq, 1], 0)[0], R_CHANGED)
+            self.assertEqual([m[2] for m in self.receive(c, 10)[1]], [record(b"stuck")])
+
+    def test_one_in_a_thousand_that_stays_costs_its_own_bytes(self):
+        """200 MiB flow through 64; of each thousand messages one is never deleted."""
+        kept = []
+        with Client(self.broker.port) as c:
+            for i in range(200):
+                sent = [record(struct.pack(">I", i * 1000 + n) * 256) for n in range(1000)]
+                for part in range(0, 1000, 100):
+                    self.send(c, sent[part:part + 100])
+                while len(sent) > 0:
+                    batch, messages = self.receive(c, 1000, self.HOUR)
+                    self.assertEqual([m[2] for m in messages], sent[:len(messages)])
+                    stays = [m for m in messages if m[1] % 1000 == 7]
+                    kept += [(batch, m) for m in stays]
+                    self.delete(c, batch, [m for m in messages if m not in stays])
+                    del sent[:len(messages)]
+            self.assertEqual(len(kept), 200)
+            stats = c.stats()
+            self.assertLessEqual(stats["memory_held_bytes"], 64 * MIB)
+            for batch, (stream, seq, _) in kept:
+                self.assertEqual(c.ask(NACK, *batch, [stream, seq, 1], 0)[0], R_CHANGED)
+            again = []
+            while len(messages := self.receive(c, 1000)[1]) > 0:
+                again += messages
+            self.assertEqual(again, [m for _, m in kept])
+
+    def test_without_traffic_room_comes_back(self):
+        """Publishes are refused, everything but the oldest is deleted, and nobody does anything."""
+        with Client(self.broker.port) as c:
+            body, taken = record(bytes(100 * KIB)), []
+            while c.ask(SEND, "q", 0, [body])[0] != R_ERROR:
+                taken.append(self.receive(c, 1, self.HOUR))
+            for batch, messages in taken[1:]:
+                self.delete(c, batch, messages)
+            time.sleep(1)
+            for _ in range(300):
+                self.assertEqual(c.ask(SEND, "q", 0, [body])[0], R_OK_RANGE)
+
+
 class Attack(Memory):
     flags = ("--connections-max", "4000", "--hello-ms-max", "60s")
     WAVE = 500
