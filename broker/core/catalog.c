@@ -30,8 +30,7 @@ static uint64_t oldest_age_ms(const struct core *c, const struct queue *q)
     return c->wall_ms - oldest;
 }
 
-static void reply_queue(struct core *c, uint32_t connection, uint64_t id, const struct queue *q,
-                        struct effects *out)
+void reply_queue(struct core *c, uint32_t connection, uint64_t id, const struct queue *q, struct effects *out)
 {
     struct fanq_queue_reply *reply = &reply_add(out, connection, FANQ_REPLY_QUEUE, id)->queue;
 
@@ -51,8 +50,7 @@ static void reply_queue(struct core *c, uint32_t connection, uint64_t id, const 
     reply->deleted = q->deleted;
 }
 
-static void reply_topic(struct core *c, uint32_t connection, uint64_t id, const struct topic *t,
-                        struct effects *out)
+void reply_topic(struct core *c, uint32_t connection, uint64_t id, const struct topic *t, struct effects *out)
 {
     struct fanq_topic_reply *reply = &reply_add(out, connection, FANQ_REPLY_TOPIC, id)->topic;
 
@@ -60,7 +58,7 @@ static void reply_topic(struct core *c, uint32_t connection, uint64_t id, const 
     reply->stream = t->stream->number;
     reply->subscription_count = t->subscriptions.count;
     reply->created_ms = t->created_ms;
-    reply->published = t->published;
+    reply->published = t->stream->next_seq; /* all that ever came is numbered */
 }
 
 /* ---- listing ---- */
@@ -145,8 +143,19 @@ static int create_queue(struct core *c, uint32_t connection, const struct fanq_r
     if (err == 0)
         err = queue_create(c, &name, &r->queue.attributes, &q);
     if (err == 0)
-        reply_queue(c, connection, r->id, q, out);
+        answer_when_safe(c, out, connection, r->id, FANQ_REPLY_QUEUE, q->id);
     return err;
+}
+
+static int set_queue(struct core *c, uint32_t connection, const struct fanq_request *r, struct queue *q,
+                     struct effects *out)
+{
+    if (journal_reserve(c, 1) != 0)
+        return FANQ_ERR_NOMEM;
+    queue_set(q, &r->queue.attributes);
+    journal_queue(c, q);
+    answer_when_safe(c, out, connection, r->id, FANQ_REPLY_QUEUE, q->id);
+    return 0;
 }
 
 static int queue_op(struct core *c, uint32_t connection, const struct fanq_request *r, struct effects *out)
@@ -158,21 +167,19 @@ static int queue_op(struct core *c, uint32_t connection, const struct fanq_reque
         return err;
     switch (r->op) {
     case FANQ_OP_QUEUE_SET:
-        queue_set(q, &r->queue.attributes);
-        reply_queue(c, connection, r->id, q, out);
-        return 0;
+        return set_queue(c, connection, r, q, out);
     case FANQ_OP_QUEUE_GET:
         reply_queue(c, connection, r->id, q, out);
         return 0;
     case FANQ_OP_PURGE:
-        queue_purge(c, q);
+        err = queue_purge(c, q);
         break;
     default:
         err = queue_delete(c, q, out);
         break;
     }
     if (err == 0)
-        reply_add(out, connection, FANQ_REPLY_OK, r->id);
+        answer_when_safe(c, out, connection, r->id, FANQ_REPLY_OK, 0);
     return err;
 }
 
@@ -188,7 +195,7 @@ static int create_topic(struct core *c, uint32_t connection, const struct fanq_r
     if (err == 0)
         err = topic_create(c, &name, &t);
     if (err == 0)
-        reply_topic(c, connection, r->id, t, out);
+        answer_when_safe(c, out, connection, r->id, FANQ_REPLY_TOPIC, t->stream->number);
     return err;
 }
 
@@ -204,31 +211,23 @@ static int topic_op(struct core *c, uint32_t connection, const struct fanq_reque
     if (err == 0)
         err = topic_delete(c, t, out);
     if (err == 0)
-        reply_add(out, connection, FANQ_REPLY_OK, r->id);
+        answer_when_safe(c, out, connection, r->id, FANQ_REPLY_OK, 0);
     return err;
 }
 
 static int subscription_op(struct core *c, uint32_t connection, const struct fanq_request *r,
                            struct effects *out)
 {
-    struct subscription *s;
     struct topic *t;
     struct queue *q;
     int err = topic_resolve(c, r->subscription.topic, false, &t);
 
     if (err == 0)
         err = queue_resolve(c, r->subscription.queue, false, &q);
-    if (err == 0 && r->op == FANQ_OP_SUBSCRIBE)
-        err = subscribe(c, t, q);
-    if (err == 0 && r->op == FANQ_OP_UNSUBSCRIBE) {
-        s = subscription_find(t, q);
-        if (s != NULL)
-            subscription_free(c, s);
-        else
-            err = FANQ_ERR_SUBSCRIPTION_NOT_FOUND;
-    }
     if (err == 0)
-        reply_add(out, connection, FANQ_REPLY_OK, r->id);
+        err = r->op == FANQ_OP_SUBSCRIBE ? subscribe(c, t, q) : unsubscribe(c, t, q);
+    if (err == 0)
+        answer_when_safe(c, out, connection, r->id, FANQ_REPLY_OK, 0);
     return err;
 }
 

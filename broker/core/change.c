@@ -27,9 +27,13 @@ static int ack_range(struct core *c, struct queue *q, const struct fanq_range *r
         end = f->next;
     if (first >= end)
         return 0;
-    err = run_delete(c, f, first, end, &count);
+    err = journal_reserve(c, 2);
+    if (err == 0)
+        err = run_delete(c, f, first, end, &count);
     if (err != 0)
         return err;
+    if (count > 0)
+        journal_gone(c, f, first, end);
     (void)feed_raise_floor(c, f); /* may free it */
     count_deleted(c, q, count);
     return 0;
@@ -71,6 +75,7 @@ static bool batch_could_hold(struct fanq_ranges ranges)
 static int move_range(struct core *c, struct queue *q, uint64_t batch, const struct fanq_range *range,
                       struct holder *to, uint64_t *changed)
 {
+    uint64_t due_ms = to->kind == HOLDER_DELAY ? c->wall_ms + (to->timer.due_ms - c->now_ms) : 0;
     struct feed *f = feed_find(q, range->stream);
     uint64_t end = range->first + range->count;
     struct run *r = f == NULL ? NULL : run_reaching(f, range->first);
@@ -83,13 +88,15 @@ static int move_range(struct core *c, struct queue *q, uint64_t batch, const str
                 gone_next_live(&f->gone, range->first > r->node.key ? range->first : r->node.key, r->end);
 
             if (first < end) {
-                if (run_reserve(c) != 0)
+                if (run_reserve(c) != 0 || journal_reserve(c, 1) != 0)
                     return FANQ_ERR_NOMEM;
                 if (to->kind == HOLDER_BATCH && !list_linked(&to->link_consumer) &&
                     list_linked(&from->link_consumer))
                     list_insert_before(&from->link_consumer, &to->link_consumer);
                 r = run_cut(c, r, first, end);
                 run_move(c, r, to, false);
+                if (to->kind != HOLDER_BATCH)
+                    journal_held(c, r, due_ms);
                 *changed += r->live;
                 holder_release_if_empty(c, from);
             }

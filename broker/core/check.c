@@ -32,7 +32,7 @@ static void check_runs(const struct feed *f, struct held *held)
         assert(r->live == r->end - first - gone_count(&f->gone, first, r->end));
         assert(gone_next_live(&f->gone, first, r->end) == first);
         assert(gone_last_live_end(&f->gone, first, r->end) == r->end);
-        assert(r->deliveries > 0);
+        assert(r->deliveries > 0 || r->holder->kind == HOLDER_REDELIVERY || r->holder->kind == HOLDER_ABSENT);
         if (r->holder->kind == HOLDER_BATCH || r->holder->kind == HOLDER_DELAY)
             check_holder(r->holder, f->queue, r->holder->kind);
         if (r->holder->kind == HOLDER_BATCH)

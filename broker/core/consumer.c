@@ -86,6 +86,18 @@ static void waits_free(struct core *c, struct consumer *k)
     }
 }
 
+/* What came of a push that ends goes back; in the next turn, when this one has facts enough or no memory for
+ * them. */
+static void batch_end(struct core *c, struct holder *h)
+{
+    if (!journal_full(c) && holder_reserve(c, h) == 0) {
+        holder_make_ready(c, h);
+        return;
+    }
+    list_remove(&h->link_consumer);
+    wheel_set(&c->wheel, &h->timer, c->now_ms);
+}
+
 /* What a push has not acknowledged goes back to its queue at once; what a receive got stays until its
  * timeout. */
 void consumer_free(struct core *c, struct consumer *k)
@@ -95,7 +107,7 @@ void consumer_free(struct core *c, struct consumer *k)
     waits_free(c, k);
     wheel_stop(&c->wheel, &k->timer);
     while ((link = list_first(&k->batches)) != NULL)
-        holder_make_ready(c, container_of(link, struct holder, link_consumer));
+        batch_end(c, container_of(link, struct holder, link_consumer));
     if (k->ephemeral != NULL)
         queue_free(c, k->ephemeral);
     list_remove(&k->link_topic);

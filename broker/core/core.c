@@ -3,38 +3,21 @@
 
 /* ---- publish and send ---- */
 
-static int pending_answer(struct core *c, uint32_t connection, const struct fanq_request *r,
-                          const struct stream *s, uint64_t subscription_count)
+static void answer_publish(struct core *c, uint32_t connection, const struct fanq_request *r,
+                           const struct stream *s, uint64_t subscription_count)
 {
-    const struct fanq_records *records = &r->publish.records;
-    struct pending_ring *ring = &c->pending;
-    uint64_t serial = session_of(c, connection)->serial;
-    struct pending *p;
+    uint64_t count = r->publish.records.count;
 
-    if (c->staged_ok_open && !(r->publish.flags & FANQ_PUBLISH_WANT_IDS)) {
-        p = &ring->items[(ring->head + ring->count - 1) & (ring->capacity - 1)];
-        if (p->connection == connection && p->serial == serial && p->id + p->count == r->id) {
-            p->count++;
-            return 0;
-        }
+    if (!(r->publish.flags & FANQ_PUBLISH_WANT_IDS)) {
+        answer_ok_with_commit(c, connection, r->id);
+        return;
     }
-    p = pending_push(c);
-    p->connection = connection;
-    p->serial = serial;
-    p->id = r->id;
-    if (r->publish.flags & FANQ_PUBLISH_WANT_IDS) {
-        p->kind = PENDING_PUBLISHED;
-        p->published = (struct fanq_published){.stream = s->number,
-                                               .epoch = c->options.epoch,
-                                               .first_seq = s->next_seq - records->count,
-                                               .count = records->count,
-                                               .subscription_count = subscription_count};
-    } else {
-        p->kind = PENDING_OK;
-        p->count = 1;
-    }
-    c->staged_ok_open = p->kind == PENDING_OK;
-    return 0;
+    answer_with_commit(c, PENDING_PUBLISHED, connection, r->id)->published =
+        (struct fanq_published){.stream = s->number,
+                                .epoch = c->options.epoch,
+                                .first_seq = s->next_seq - count,
+                                .count = count,
+                                .subscription_count = subscription_count};
 }
 
 static int publish_step(struct core *c, uint32_t connection, const struct fanq_request *r)
@@ -56,11 +39,10 @@ static int publish_step(struct core *c, uint32_t connection, const struct fanq_r
     err = stream_stage(c, s, &r->publish.records);
     if (err != 0)
         return err;
-    if (t != NULL) {
-        t->published += r->publish.records.count;
+    if (t != NULL)
         subscription_count = t->subscriptions.count;
-    }
-    return pending_answer(c, connection, r, s, subscription_count);
+    answer_publish(c, connection, r, s, subscription_count);
+    return 0;
 }
 
 /* ---- requests ---- */
@@ -73,12 +55,12 @@ static int change_step(struct core *c, uint32_t connection, const struct fanq_re
     if (r->op == FANQ_OP_ACK) {
         err = ack_step(c, &r->change);
         if (err == 0)
-            reply_ok(c, out, connection, r->id, 1);
+            answer_ok_range(c, out, connection, r->id);
         return err;
     }
     err = r->op == FANQ_OP_NACK ? nack_step(c, &r->change, &changed) : extend_step(c, &r->change, &changed);
     if (err == 0)
-        reply_add(out, connection, FANQ_REPLY_CHANGED, r->id)->changed = changed;
+        answer_when_safe(c, out, connection, r->id, FANQ_REPLY_CHANGED, changed);
     return err;
 }
 
@@ -121,26 +103,38 @@ static int request_step(struct core *c, uint32_t connection, const struct fanq_r
 
 /* ---- time and memory ---- */
 
-/* A wait that is over ends in SERVE: what this turn brings, or brings back, still reaches it. */
-static void timer_fire(struct core *c, struct timer *t)
+static int holder_fire(struct core *c, struct holder *h)
 {
-    if (t->kind == TIMER_HOLDER)
-        holder_make_ready(c, container_of(t, struct holder, timer));
-    else
-        list_append(&c->immediate, &container_of(t, struct consumer, timer)->link_waiting);
+    if (holder_reserve(c, h) != 0) {
+        wheel_set(&c->wheel, &h->timer, h->timer.due_ms); /* it comes out again when the turn is repeated */
+        return FANQ_ERR_NOMEM;
+    }
+    holder_make_ready(c, h);
+    return 0;
 }
 
-static void turn_step(struct core *c, const struct event *ev)
+/* A wait that is over ends in SERVE: what this turn brings, or brings back, still reaches it. */
+static int timer_fire(struct core *c, struct timer *t)
+{
+    if (t->kind == TIMER_HOLDER)
+        return holder_fire(c, container_of(t, struct holder, timer));
+    list_append(&c->immediate, &container_of(t, struct consumer, timer)->link_waiting);
+    return 0;
+}
+
+static int turn_step(struct core *c, const struct event *ev)
 {
     struct timer *t;
+    int err = 0;
 
     assert(ev->turn.now_ms >= c->now_ms && ev->turn.wall_ms >= c->wall_ms);
     c->now_ms = ev->turn.now_ms;
     c->wall_ms = ev->turn.wall_ms;
     c->room_bytes = ev->turn.room_bytes;
     c->turn++;
-    while ((t = wheel_take(&c->wheel, c->now_ms)) != NULL)
-        timer_fire(c, t);
+    while (err == 0 && !journal_full(c) && (t = wheel_take(&c->wheel, c->now_ms)) != NULL)
+        err = timer_fire(c, t);
+    return err;
 }
 
 static void feed_resident(struct core *c, struct feed *f, uint64_t first_seq, uint64_t end)
@@ -161,14 +155,12 @@ static void feed_resident(struct core *c, struct feed *f, uint64_t first_seq, ui
 
 static void resident_step(struct core *c, const struct event *ev)
 {
-    struct tree_node *node = tree_find(&c->streams, ev->resident.stream);
+    struct stream *s = stream_find(c, ev->resident.stream);
     uint64_t end = ev->resident.first_seq + ev->resident.count;
-    struct stream *s;
 
     peek_resident(c, ev->resident.stream, ev->resident.first_seq, ev->resident.count);
-    if (node == NULL)
+    if (s == NULL)
         return; /* no queue needs it any more; a peek that waited for it looks again all the same */
-    s = container_of(node, struct stream, node);
     list_for_each (link, &s->feeds)
         feed_resident(c, container_of(link, struct feed, link_stream), ev->resident.first_seq, end);
 }
@@ -181,10 +173,9 @@ int core_step(struct core *c, const struct event *ev, struct effects *out)
 
     switch (ev->kind) {
     case EVENT_TURN:
-        turn_step(c, ev);
-        return 0;
+        return turn_step(c, ev);
     case EVENT_REQUEST:
-        if (effects_reserve(out, 2) != 0)
+        if (effects_reserve(out, 2) != 0 || (c->journalling && pending_reserve(c, 1) != 0))
             return FANQ_ERR_NOMEM;
         err = request_step(c, ev->request.connection, ev->request.request, out);
         if (err != 0)
@@ -201,7 +192,7 @@ int core_step(struct core *c, const struct event *ev, struct effects *out)
         resident_step(c, ev);
         return 0;
     case EVENT_COMMIT:
-        return commit_step(c, out);
+        return commit_step(c, ev->always, out);
     case EVENT_SYNCED:
         return synced_step(c, ev->synced, out);
     case EVENT_SERVE:
@@ -214,7 +205,10 @@ int core_step(struct core *c, const struct event *ev, struct effects *out)
 
 uint64_t core_next_ms(const struct core *c)
 {
-    return list_empty(&c->later) && list_empty(&c->kicked) ? wheel_next_ms(&c->wheel) : c->now_ms;
+    bool more = !list_empty(&c->later) || !list_empty(&c->kicked) || c->facts.count > 0 ||
+                (c->journalling && !list_empty(&c->dirty_streams));
+
+    return more ? c->now_ms : wheel_next_ms(&c->wheel);
 }
 
 /* ---- life ---- */
@@ -273,10 +267,11 @@ static void core_init(struct core *c, const struct core_options *options)
     list_init(&c->immediate);
     list_init(&c->peeks);
     /* Numbers that clients hold on to differ from run to run: a late ack cannot hit what bears its number
-     * now. */
-    c->next_queue_id = c->next_batch = (options->epoch << 20) + 1;
+     * now. With a log, runs are counted; without one, an epoch is the time at which it began. */
+    c->next_queue_id = c->next_batch = (options->epoch << (options->durable ? 40 : 20)) + 1;
     c->next_stream = 1;
     c->next_commit = 1;
+    c->journalling = options->durable;
 }
 
 int core_new(const struct core_options *options, struct core **ret_core)
@@ -303,6 +298,7 @@ void core_free(struct core *c)
 
     if (c == NULL)
         return;
+    c->journalling = false;
     for (uint32_t i = 0; c->sessions != NULL && i < c->options.connections_max; i++)
         if (c->sessions[i].initialised)
             session_end(c, i);
@@ -315,6 +311,7 @@ void core_free(struct core *c)
     slabs_close(c);
     free(c->pieces);
     free(c->pending.items);
+    free(c->facts.data);
     free(c->sessions);
     free(c->account);
     free(c->region);

@@ -12,7 +12,8 @@ enum {
     VARINT_BYTES_MAX = 9, /* of a number below 2^63 */
     FIELDS_MAX = 7,
     NAMELESS_BYTES_MAX = 1 + FIELDS_MAX * VARINT_BYTES_MAX,
-    NAME_BYTES_MAX = VARINT_BYTES_MAX + FANQ_NAME_BYTES_MAX
+    NAME_BYTES_MAX = VARINT_BYTES_MAX + FANQ_NAME_BYTES_MAX,
+    KEPT_BYTES_MAX = 4 * 1024 * 1024
 };
 
 #define NUMBER_MAX ((UINT64_C(1) << 63) - 1)
@@ -158,6 +159,17 @@ int facts_reserve(struct facts *facts, size_t count)
     facts->data = data;
     facts->capacity = capacity;
     return 0;
+}
+
+void facts_clear(struct facts *facts)
+{
+    facts->length = facts->last = 0;
+    facts->count = 0;
+    if (facts->capacity > KEPT_BYTES_MAX) {
+        free(facts->data);
+        facts->data = NULL;
+        facts->capacity = 0;
+    }
 }
 
 static void write_number(struct facts *facts, uint64_t number)

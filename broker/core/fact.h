@@ -94,5 +94,7 @@ struct facts {
 /* Makes room for `count` facts without names and one with. 0 or FANQ_ERR_NOMEM; then facts_add() cannot fail. */
 int facts_reserve(struct facts *facts, size_t count);
 
+void facts_clear(struct facts *facts); /* keeps the memory, unless it is much */
+
 /* A GONE that follows upon the last fact, a GONE of the same feed, makes that one longer. */
 void facts_add(struct facts *facts, const struct fact *fact);

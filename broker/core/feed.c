@@ -138,6 +138,7 @@ bool feed_raise_floor(struct core *c, struct feed *f)
     if (floor > f->floor)
         feed_set_floor(c, f, floor);
     if (first == NULL && f->unread_count == 0) {
+        journal_gone(c, f, 0, f->next); /* a checkpoint under way may not come to it any more */
         feed_free(c, f);
         return true;
     }
@@ -250,6 +251,7 @@ void feed_purge(struct core *c, struct feed *f)
 {
     bool open = unread_open(f);
 
+    journal_gone(c, f, 0, f->stream->next_seq);
     feed_drop_runs(c, f);
     feed_stop_fetching(f);
     f->unread_count = 0;

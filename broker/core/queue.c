@@ -96,17 +96,20 @@ int queue_create(struct core *c, const struct full_name *name, const struct fanq
     if (c->queue_names.count >= c->options.queues_max)
         return FANQ_ERR_LIMIT;
     text = malloc(name->length + 1);
-    if (text == NULL || map_reserve(&c->queue_names) != 0 || (q = queue_new(c)) == NULL) {
+    if (text == NULL || journal_reserve(c, 1) != 0 || map_reserve(&c->queue_names) != 0 ||
+        (q = queue_new(c)) == NULL) {
         free(text);
         return FANQ_ERR_NOMEM;
     }
     memcpy(text, name->text, name->length + 1);
     q->name = text;
     q->name_length = name->length;
+    q->journalled = true;
     queue_set(q, attributes);
     shown = name_shown(c, q->name, q->name_length);
     map_put(&c->queue_names, shown.data, (uint32_t)shown.length, q);
     text_tree_insert(&c->queue_order, &q->name_node, q->name, q->name_length);
+    journal_queue(c, q);
     *ret_queue = q;
     return 0;
 }
@@ -154,8 +157,9 @@ static void queue_dismiss(struct core *c, struct queue *q, struct effects *out)
 
 int queue_delete(struct core *c, struct queue *q, struct effects *out)
 {
-    if (effects_reserve(out, q->wait_count + 1) != 0)
+    if (effects_reserve(out, q->wait_count + 1) != 0 || journal_reserve(c, 1) != 0)
         return FANQ_ERR_NOMEM;
+    journal_queue_end(c, q);
     queue_dismiss(c, q, out);
     queue_free(c, q);
     return 0;
@@ -168,7 +172,7 @@ int queue_own_stream(struct core *c, struct queue *q)
 
     if (s != NULL)
         return 0;
-    s = stream_new(c);
+    s = journal_reserve(c, 1) == 0 ? stream_new(c) : NULL;
     if (s == NULL)
         return FANQ_ERR_NOMEM;
     if (feed_open(c, q, s) == NULL) {
@@ -176,6 +180,7 @@ int queue_own_stream(struct core *c, struct queue *q)
         return FANQ_ERR_NOMEM;
     }
     q->own = s;
+    journal_own(c, q);
     return 0;
 }
 
@@ -190,10 +195,12 @@ uint64_t queue_visible(const struct queue *q)
     return count;
 }
 
-void queue_purge(struct core *c, struct queue *q)
+int queue_purge(struct core *c, struct queue *q)
 {
     struct tree_node *node = tree_first(&q->feeds);
 
+    if (journal_reserve(c, 2 * q->feeds.count) != 0)
+        return FANQ_ERR_NOMEM;
     q->purged += queue_visible(q) + q->in_flight + q->delayed;
     while (node != NULL) {
         struct tree_node *next = tree_next(node);
@@ -202,6 +209,7 @@ void queue_purge(struct core *c, struct queue *q)
         node = next;
     }
     assert(q->in_flight == 0 && q->delayed == 0 && q->redelivery.live == 0 && q->absent.live == 0);
+    return 0;
 }
 
 void queue_kick(struct queue *q)

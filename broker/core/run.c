@@ -57,14 +57,30 @@ static void holder_count(struct core *c, struct holder *h, uint64_t added, uint6
     }
 }
 
+int holder_reserve(struct core *c, const struct holder *h)
+{
+    size_t count = 0;
+
+    if (!c->journalling)
+        return 0;
+    list_for_each (link, &h->runs)
+        count++;
+    return journal_reserve(c, count);
+}
+
 void holder_make_ready(struct core *c, struct holder *h)
 {
     struct queue *q = h->queue;
     struct list *link;
 
     /* The last move may free nothing but h's content; h itself goes below. */
-    while ((link = list_first(&h->runs)) != NULL)
-        run_move(c, container_of(link, struct run, link), &q->redelivery, false);
+    while ((link = list_first(&h->runs)) != NULL) {
+        struct run *r = container_of(link, struct run, link);
+
+        if (h->kind == HOLDER_BATCH)
+            journal_held(c, r, 0); /* of a delay it was written when it began */
+        run_move(c, r, &q->redelivery, false);
+    }
     holder_release_if_empty(c, h);
     queue_kick(q);
 }

@@ -123,11 +123,14 @@ static void redelivery_take(struct core *c, struct plan *p, struct run *r)
     if (p->batch == NULL) {
         p->queue->deleted += r->live;
         c->deleted += r->live;
+        journal_gone(c, f, r->node.key, r->end);
         run_free(c, r);
         (void)feed_raise_floor(c, f); /* may free it */
         return;
     }
-    r->deliveries++;
+    if (r->deliveries++ == 0)
+        r->first_receive_ms =
+            c->wall_ms; /* it came back because the broker ended, and nobody knows of more */
     run_move(c, r, p->batch, false);
     run_merge_back(c, r);
 }
@@ -145,7 +148,7 @@ static int plan_redelivery(struct core *c, struct plan *p, struct effects *out)
         uint32_t n;
 
         assert(found && b.first_seq <= seq); /* held messages are not trimmed */
-        if (run_reserve(c) != 0 || effects_reserve(out, 2) != 0)
+        if (run_reserve(c) != 0 || journal_reserve(c, 2) != 0 || effects_reserve(out, 2) != 0)
             return FANQ_ERR_NOMEM;
         end = r->end < b.first_seq + b.count ? r->end : b.first_seq + b.count;
         if (b.records == NULL) {
@@ -220,6 +223,7 @@ static void unread_take(struct core *c, struct plan *p, struct feed *f, uint32_t
     if (p->batch == NULL) {
         p->queue->deleted += n;
         c->deleted += n;
+        journal_gone(c, f, first, first + n);
     } else if (p->last_run != NULL && p->last_run->feed == f && p->last_run->end == first) {
         run_grow(c, p->last_run, n);
     } else {
@@ -245,7 +249,7 @@ static int plan_unread(struct core *c, struct plan *p, struct effects *out)
         uint32_t n;
 
         assert(found && b.first_seq <= f->next); /* what a feed has not read is stored */
-        if (run_reserve(c) != 0 || effects_reserve(out, 2) != 0)
+        if (run_reserve(c) != 0 || journal_reserve(c, 2) != 0 || effects_reserve(out, 2) != 0)
             return FANQ_ERR_NOMEM;
         if (b.records == NULL) {
             feed_fetch(f, &b, out);
@@ -411,18 +415,6 @@ static int answer_immediate(struct core *c, struct effects *out)
     return 0;
 }
 
-static int settle_streams(struct core *c, struct effects *out)
-{
-    struct list *link;
-
-    while ((link = list_first(&c->dirty_streams)) != NULL) {
-        if (effects_reserve(out, 1) != 0)
-            return FANQ_ERR_NOMEM;
-        stream_settle(c, container_of(link, struct stream, link_dirty), out);
-    }
-    return 0;
-}
-
 int serve_step(struct core *c, struct effects *out)
 {
     struct list *link;
@@ -445,7 +437,7 @@ int serve_step(struct core *c, struct effects *out)
         err = peek_again(c, out);
     if (err == 0)
         err = answer_immediate(c, out);
-    if (err == 0)
-        err = settle_streams(c, out);
+    if (err == 0 && !c->journalling)
+        err = settle_streams(c, out); /* else with the commit whose facts say so */
     return err;
 }

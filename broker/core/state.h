@@ -20,6 +20,7 @@
 #include "base/tree.h"
 #include "base/wheel.h"
 #include "core.h"
+#include "fact.h"
 #include "gone.h"
 
 struct queue;
@@ -43,6 +44,7 @@ struct stream {
     size_t feeds_at_trimmed; /* feeds whose floor is at `trimmed`: when it drops to zero, trimmed may rise */
     struct list link_dirty;  /* core->dirty_streams: look at `trimmed`, or at the stream's end, in SERVE */
     bool owned;              /* a topic or queue may still append */
+    struct topic *topic;     /* whose it is; NULL: a queue's own, or nobody's any more */
 
     /* What this turn brought, until COMMIT. */
     struct list link_staged; /* core->staged_streams */
@@ -120,6 +122,8 @@ struct queue {
     char *name;                 /* NULL: ephemeral */
     uint32_t name_length;
     uint64_t id;
+    bool
+        journalled; /* its changes become facts, in a durable core: it has a name, and is not being deleted */
     struct core *core;
     uint64_t visibility_ms, receive_wait_ms;
     uint64_t created_ms;
@@ -143,7 +147,6 @@ struct topic {
     char *name;
     uint32_t name_length;
     uint64_t created_ms;
-    uint64_t published;
     struct stream *stream;
     struct text_tree subscriptions; /* by queue name */
     struct list pushes;             /* struct consumer, link_topic: ephemeral subscriptions */
@@ -214,15 +217,27 @@ struct piece {
 
 #define PIECE_NONE UINT32_MAX
 
+enum pending_kind {
+    PENDING_MARK, /* of stream, what is below seq may be received */
+    PENDING_TRIM, /* of stream number, what is below seq is not needed; durable: the facts that say so are
+                           safe then */
+    PENDING_STREAM_END, /* likewise, all of it */
+    PENDING_OK,         /* answers: requests [id, id + count) */
+    PENDING_PUBLISHED,
+    PENDING_REPLY /* durable: reply_op; how things are then */
+};
+
 /* What waits for a commit to be synced, in order of commits. */
 struct pending {
     uint64_t commit;
-    enum { PENDING_MARK, PENDING_OK, PENDING_PUBLISHED } kind;
-    struct stream *stream; /* MARK: receivable becomes next_seq */
-    uint64_t next_seq;
-    uint32_t connection; /* OK, PUBLISHED */
+    enum pending_kind kind;
+    struct stream *stream; /* MARK */
+    uint64_t number, seq;
+    uint32_t connection; /* answers */
     uint64_t serial;
-    uint64_t id, count; /* OK: request ids [id, id + count) */
+    uint64_t id, count;
+    enum fanq_reply_op reply_op;
+    uint64_t object; /* REPLY: the queue's id, the topic's stream, or how many were changed */
     struct fanq_published published;
 };
 
@@ -253,9 +268,11 @@ struct core {
     struct list staged_streams;
     struct piece *pieces;
     uint32_t piece_count, piece_capacity;
-    uint64_t next_commit;
+    uint64_t next_commit, synced;
     struct pending_ring pending;
-    bool staged_ok_open; /* the last pending entry is an OK of this turn and may be lengthened */
+
+    bool journalling;   /* durable, and not being recovered */
+    struct facts facts; /* of this turn, and of the end of the one before */
 
     struct list dirty_streams;
     struct list kicked;    /* queues that may have something to give */
@@ -269,7 +286,6 @@ struct core {
 
 /* ---- effects.c ---- */
 
-int effects_reserve(struct effects *out, size_t count);
 struct effect *effect_add(struct effects *out, enum effect_kind kind); /* reserved before; zeroed */
 void reply_ok(struct core *c, struct effects *out, uint32_t connection, uint64_t id, uint64_t count);
 void reply_error(struct effects *out, uint32_t connection, uint64_t id, int err);
@@ -295,17 +311,49 @@ struct fanq_bytes name_shown(const struct core *c, const char *text, uint32_t le
 
 /* ---- stream.c ---- */
 
-struct stream *stream_new(struct core *c);            /* NULL: out of memory */
+struct stream *stream_new(struct core *c); /* NULL: out of memory */
+struct stream *stream_find(const struct core *c, uint64_t number);
 void stream_disown(struct core *c, struct stream *s); /* its topic or queue is gone */
 void stream_mark_dirty(struct core *c, struct stream *s);
-void stream_settle(struct core *c, struct stream *s, struct effects *out); /* trims or ends it */
 /* Numbers the records and keeps them for COMMIT. 0, FANQ_ERR_NOMEM, FANQ_ERR_NO_ROOM. */
 int stream_stage(struct core *c, struct stream *s, const struct fanq_records *records);
 void stream_forget_staged(struct stream *s);
-int commit_step(struct core *c, struct effects *out);
+int commit_step(struct core *c, bool always, struct effects *out);
 int synced_step(struct core *c, uint64_t commit, struct effects *out);
+int settle_streams(struct core *c, struct effects *out);
+
+/* ---- pending.c ---- */
+
 int pending_reserve(struct core *c, size_t count);
-struct pending *pending_push(struct core *c);
+struct pending *pending_push(struct core *c, enum pending_kind kind, uint64_t commit); /* reserved before */
+/* Answers when the turn's commit is synced; neighbouring requests of a connection share an entry. Reserved before. */
+void answer_ok_with_commit(struct core *c, uint32_t connection, uint64_t id);
+struct pending *answer_with_commit(struct core *c, enum pending_kind kind, uint32_t connection, uint64_t id);
+/* Answers at once, or, in a durable core, as soon as everything so far is synced. Both were reserved for before. */
+void answer_ok_range(struct core *c, struct effects *out, uint32_t connection, uint64_t id);
+void answer_when_safe(struct core *c, struct effects *out, uint32_t connection, uint64_t id,
+                      enum fanq_reply_op op, uint64_t object);
+void pending_answer(struct core *c, const struct pending *p, struct effects *out);
+
+/* ---- journal.c ---- */
+
+/* Room for `count` facts without names and one with. 0 or FANQ_ERR_NOMEM; nothing to do unless facts are written. */
+int journal_reserve(struct core *c, size_t count);
+bool journal_full(const struct core *c); /* the turn has facts enough: what can wait goes to the next one */
+void journal_queue(struct core *c, const struct queue *q);
+void journal_queue_end(struct core *c, struct queue *q); /* nothing more is written of it */
+void journal_topic(struct core *c, const struct topic *t);
+void journal_topic_end(struct core *c, const struct topic *t);
+void journal_own(struct core *c, const struct queue *q);
+void journal_stream(struct core *c, const struct stream *s);
+void journal_subscribed(struct core *c, const struct subscription *s);
+void journal_unsubscribed(struct core *c, const struct subscription *s);
+void journal_gone(struct core *c, const struct feed *f, uint64_t first, uint64_t end);
+void journal_held(struct core *c, const struct run *r, uint64_t due_ms); /* due_ms: wall clock; 0: none */
+struct fact fact_of_queue(const struct queue *q);
+struct fact fact_of_topic(const struct topic *t);
+struct fact fact_of_messages(enum fact_kind kind, const struct feed *f, uint64_t first, uint64_t end);
+struct fact fact_of_run(const struct run *r, uint64_t due_ms);
 
 /* ---- feed.c ---- */
 
@@ -333,6 +381,7 @@ void holder_init(struct holder *h, enum holder_kind kind, struct queue *q);
 struct holder *holder_new(struct core *c, enum holder_kind kind, struct queue *q, uint64_t due_ms);
 void holder_release_if_empty(struct core *c, struct holder *h); /* batches and delays */
 void holder_make_ready(struct core *c, struct holder *h);       /* all its runs to redelivery; h is freed */
+int holder_reserve(struct core *c, const struct holder *h);     /* for the facts of that; FANQ_ERR_NOMEM */
 
 int run_reserve(struct core *c); /* two runs and a holder; then cutting cannot fail */
 struct run *run_new(struct core *c, struct feed *f, uint64_t first, uint64_t end, struct holder *h);
@@ -360,7 +409,7 @@ struct queue *queue_new_ephemeral(struct core *c); /* NULL: out of memory */
 void queue_free(struct core *c, struct queue *q);  /* no consumer waits for it any more */
 int queue_delete(struct core *c, struct queue *q, struct effects *out);
 void queue_set(struct queue *q, const struct fanq_queue_attributes *attributes);
-void queue_purge(struct core *c, struct queue *q);
+int queue_purge(struct core *c, struct queue *q); /* 0 or FANQ_ERR_NOMEM */
 void queue_kick(struct queue *q); /* everything that can make a message deliverable comes by here */
 bool queue_fetching(const struct queue *q);
 uint64_t queue_visible(const struct queue *q);
@@ -376,6 +425,8 @@ int topic_create(struct core *c, const struct full_name *name, struct topic **re
 int topic_delete(struct core *c, struct topic *t, struct effects *out);
 void topic_free(struct core *c, struct topic *t);
 int subscribe(struct core *c, struct topic *t, struct queue *q);
+void subscription_new(struct core *c, struct topic *t, struct queue *q);
+int unsubscribe(struct core *c, struct topic *t, struct queue *q);
 void subscription_free(struct core *c, struct subscription *s);
 struct subscription *subscription_find(const struct topic *t, const struct queue *q);
 
@@ -422,3 +473,7 @@ void peek_resident(struct core *c, uint64_t stream, uint64_t first_seq, uint64_t
 /* ---- catalog.c ---- */
 
 int catalog_step(struct core *c, uint32_t connection, const struct fanq_request *r, struct effects *out);
+void reply_queue(struct core *c, uint32_t connection, uint64_t id, const struct queue *q,
+                 struct effects *out);
+void reply_topic(struct core *c, uint32_t connection, uint64_t id, const struct topic *t,
+                 struct effects *out);

@@ -1,13 +1,20 @@
 /* Streams, and the way of a publish through a turn: staged, committed, synced.
  *
  *     stream_stage()   numbers the records, remembers where the producer's bytes are
- *     commit_step()    brings them together by stream: one EFFECT_COMMIT a turn
+ *     commit_step()    brings them together by stream, with the turn's facts: one EFFECT_COMMIT a turn
  *     synced_step()    they may be received, and the producers are answered
  *
  * A stream that no feed reads stores nothing: its messages are numbered and answered, but not appended. */
 #include "state.h"
 
 /* ---- life ---- */
+
+struct stream *stream_find(const struct core *c, uint64_t number)
+{
+    struct tree_node *node = tree_find(&c->streams, number);
+
+    return node == NULL ? NULL : container_of(node, struct stream, node);
+}
 
 struct stream *stream_new(struct core *c)
 {
@@ -38,6 +45,14 @@ void stream_disown(struct core *c, struct stream *s)
     stream_mark_dirty(c, s);
 }
 
+static void trim_add(const struct pending *p, struct effects *out)
+{
+    struct effect *e = effect_add(out, p->kind == PENDING_TRIM ? EFFECT_TRIM : EFFECT_STREAM_END);
+
+    e->trim.stream = p->number;
+    e->trim.seq = p->seq;
+}
+
 static uint64_t least_floor(struct stream *s)
 {
     uint64_t least = s->next_seq;
@@ -56,17 +71,28 @@ static uint64_t least_floor(struct stream *s)
     return least;
 }
 
-void stream_settle(struct core *c, struct stream *s, struct effects *out)
+/* Tells the shell what is not needed any more. In a durable core it is told when the facts that say so are safe:
+ * it may forget then what they speak of. */
+static void tell(struct core *c, struct stream *s, enum pending_kind kind, uint64_t seq, struct effects *out)
 {
-    struct effect *e;
+    uint64_t last_commit = c->next_commit - 1;
+    struct pending p = {.commit = last_commit, .kind = kind, .number = s->number, .seq = seq};
 
+    if (c->journalling && c->synced < last_commit)
+        *pending_push(c, kind, last_commit) = p;
+    else
+        trim_add(&p, out);
+}
+
+static void stream_settle(struct core *c, struct stream *s, struct effects *out)
+{
     list_remove(&s->link_dirty);
     if (list_linked(&s->link_staged) || s->marks > 0) {
         /* Something is on its way: look again when it has arrived (synced_step marks it dirty). */
         if (s->feed_count == 0)
             return;
     } else if (!s->owned && s->feed_count == 0) {
-        effect_add(out, EFFECT_STREAM_END)->trim.stream = s->number;
+        tell(c, s, PENDING_STREAM_END, s->next_seq, out);
         tree_remove(&c->streams, &s->node);
         slab_give(&c->streams_slab, s);
         return;
@@ -76,11 +102,21 @@ void stream_settle(struct core *c, struct stream *s, struct effects *out)
 
         if (least > s->trimmed) {
             s->trimmed = least;
-            e = effect_add(out, EFFECT_TRIM);
-            e->trim.stream = s->number;
-            e->trim.seq = least;
+            tell(c, s, PENDING_TRIM, least, out);
         }
     }
+}
+
+int settle_streams(struct core *c, struct effects *out)
+{
+    struct list *link;
+
+    while ((link = list_first(&c->dirty_streams)) != NULL) {
+        if (effects_reserve(out, 1) != 0 || pending_reserve(c, 1) != 0)
+            return FANQ_ERR_NOMEM;
+        stream_settle(c, container_of(link, struct stream, link_dirty), out);
+    }
+    return 0;
 }
 
 /* ---- staging ---- */
@@ -140,40 +176,6 @@ int stream_stage(struct core *c, struct stream *s, const struct fanq_records *re
     return 0;
 }
 
-/* ---- what waits for its commit ---- */
-
-int pending_reserve(struct core *c, size_t count)
-{
-    struct pending_ring *ring = &c->pending;
-    size_t capacity = ring->capacity == 0 ? 256 : ring->capacity;
-    struct pending *items;
-
-    if (ring->count + count <= ring->capacity)
-        return 0;
-    while (capacity < ring->count + count)
-        capacity *= 2;
-    items = malloc(capacity * sizeof(*items));
-    if (items == NULL)
-        return FANQ_ERR_NOMEM;
-    for (size_t i = 0; i < ring->count; i++)
-        items[i] = ring->items[(ring->head + i) & (ring->capacity - 1)];
-    free(ring->items);
-    *ring = (struct pending_ring){items, 0, ring->count, capacity};
-    return 0;
-}
-
-struct pending *pending_push(struct core *c)
-{
-    struct pending_ring *ring = &c->pending;
-    struct pending *p = &ring->items[(ring->head + ring->count) & (ring->capacity - 1)];
-
-    assert(ring->count < ring->capacity);
-    ring->count++;
-    memset(p, 0, sizeof(*p));
-    p->commit = c->next_commit;
-    return p;
-}
-
 /* ---- COMMIT ---- */
 
 static void commit_collect(struct core *c, struct stream *s, struct commit_stream *entry,
@@ -194,32 +196,20 @@ static void commit_collect(struct core *c, struct stream *s, struct commit_strea
 
 static void commit_mark(struct core *c, struct stream *s)
 {
-    struct pending *p = pending_push(c);
+    struct pending *p = pending_push(c, PENDING_MARK, c->next_commit);
 
-    p->kind = PENDING_MARK;
     p->stream = s;
-    p->next_seq = s->next_seq;
+    p->seq = s->next_seq;
     s->marks++;
     list_remove(&s->link_staged);
 }
 
-int commit_step(struct core *c, struct effects *out)
+/* Lays out what is stored of the staged streams; gives how many those are. What is not stored has used up its
+ * numbers all the same. */
+static uint32_t commit_streams(struct core *c, struct commit_stream *streams, struct commit_piece *pieces)
 {
-    uint32_t stream_count = 0, stored_count = 0;
-    struct commit_stream *streams;
-    struct commit_piece *pieces;
-    struct effect *e;
+    uint32_t stored_count = 0;
     struct list *link;
-
-    if (list_empty(&c->staged_streams))
-        return 0; /* what is pending belongs to earlier commits */
-    list_for_each (at, &c->staged_streams)
-        stream_count++;
-    streams = arena_take(&out->arena, (stream_count + 1) * sizeof(*streams));
-    pieces = arena_take(&out->arena, (c->piece_count + 1) * sizeof(*pieces));
-    if (streams == NULL || pieces == NULL || pending_reserve(c, stream_count) != 0 ||
-        effects_reserve(out, 1) != 0)
-        return FANQ_ERR_NOMEM;
 
     while ((link = list_first(&c->staged_streams)) != NULL) {
         struct stream *s = container_of(link, struct stream, link_staged);
@@ -227,15 +217,55 @@ int commit_step(struct core *c, struct effects *out)
         if (s->feed_count > 0 && s->staged_pieces > 0) {
             commit_collect(c, s, &streams[stored_count++], pieces);
             pieces += s->staged_pieces;
+        } else if (s->owned) {
+            journal_stream(c, s);
         }
         commit_mark(c, s);
     }
     c->piece_count = 0;
-    c->staged_ok_open = false;
-    e = effect_add(out, EFFECT_COMMIT);
-    e->commit = (struct commit){
-        .number = c->next_commit++, .time_ms = c->wall_ms, .streams = streams, .stream_count = stored_count};
+    return stored_count;
+}
+
+static int commit_make(struct core *c, struct effects *out)
+{
+    uint32_t stream_count = 0;
+    struct commit_stream *streams;
+    struct commit_piece *pieces;
+    struct commit commit;
+    uint8_t *facts;
+
+    list_for_each (at, &c->staged_streams)
+        stream_count++;
+    if (journal_reserve(c, stream_count) != 0)
+        return FANQ_ERR_NOMEM;
+    streams = arena_take(&out->arena, (stream_count + 1) * sizeof(*streams));
+    pieces = arena_take(&out->arena, (c->piece_count + 1) * sizeof(*pieces));
+    facts = arena_take(&out->arena, c->facts.capacity + 1);
+    if (streams == NULL || pieces == NULL || facts == NULL || pending_reserve(c, stream_count) != 0 ||
+        effects_reserve(out, 1) != 0)
+        return FANQ_ERR_NOMEM;
+    commit = (struct commit){.time_ms = c->wall_ms, .streams = streams, .facts = facts};
+    commit.stream_count = commit_streams(c, streams, pieces);
+    commit.number = c->next_commit++;
+    commit.fact_bytes = (uint32_t)c->facts.length;
+    commit.fact_count = c->facts.count;
+    if (c->facts.length > 0)
+        memcpy(facts, c->facts.data, c->facts.length);
+    arena_trim(&out->arena, facts, c->facts.length);
+    facts_clear(&c->facts);
+    effect_add(out, EFFECT_COMMIT)->commit = commit;
     return 0;
+}
+
+int commit_step(struct core *c, bool always, struct effects *out)
+{
+    int err = 0;
+
+    if (always || !list_empty(&c->staged_streams) || c->facts.count > 0)
+        err = commit_make(c, out); /* what is pending without it belongs to earlier commits */
+    if (err == 0 && c->journalling)
+        err = settle_streams(c, out);
+    return err;
 }
 
 /* ---- SYNCED ---- */
@@ -271,9 +301,9 @@ static void mark_receivable(struct core *c, const struct pending *p)
 {
     struct stream *s = p->stream;
 
-    assert(p->next_seq >= s->receivable && s->marks > 0);
+    assert(p->seq >= s->receivable && s->marks > 0);
     s->marks--;
-    s->receivable = p->next_seq;
+    s->receivable = p->seq;
     feed_receivable(c, s);
     list_for_each (link, &s->ephemerals)
         ephemeral_bound(c, container_of(link, struct feed, link_ephemeral));
@@ -281,33 +311,42 @@ static void mark_receivable(struct core *c, const struct pending *p)
         stream_mark_dirty(c, s);
 }
 
-static void answer(struct core *c, const struct pending *p, struct effects *out)
+static void pending_end(struct core *c, const struct pending *p, struct effects *out)
 {
-    if (session_of(c, p->connection)->serial != p->serial)
-        return; /* the connection has ended */
-    if (p->kind == PENDING_OK)
-        reply_ok(c, out, p->connection, p->id, p->count);
-    else
-        reply_add(out, p->connection, FANQ_REPLY_PUBLISHED, p->id)->published = p->published;
+    switch (p->kind) {
+    case PENDING_MARK:
+        mark_receivable(c, p);
+        break;
+    case PENDING_TRIM:
+    case PENDING_STREAM_END:
+        trim_add(p, out);
+        break;
+    case PENDING_OK:
+    case PENDING_PUBLISHED:
+    case PENDING_REPLY:
+        pending_answer(c, p, out);
+        break;
+    }
 }
 
 int synced_step(struct core *c, uint64_t commit, struct effects *out)
 {
     struct pending_ring *ring = &c->pending;
 
+    if (commit >= c->next_commit)
+        commit = c->next_commit - 1;
     while (ring->count > 0) {
         struct pending p = ring->items[ring->head];
 
-        if (p.commit > commit || p.commit >= c->next_commit)
+        if (p.commit > commit)
             break;
         if (effects_reserve(out, 1) != 0)
             return FANQ_ERR_NOMEM;
         ring->head = (ring->head + 1) & (ring->capacity - 1);
         ring->count--;
-        if (p.kind == PENDING_MARK)
-            mark_receivable(c, &p);
-        else
-            answer(c, &p, out);
+        pending_end(c, &p, out);
     }
+    if (commit > c->synced)
+        c->synced = commit;
     return 0;
 }

@@ -42,8 +42,8 @@ int topic_create(struct core *c, const struct full_name *name, struct topic **re
     if (c->topic_names.count >= c->options.topics_max)
         return FANQ_ERR_LIMIT;
     text = malloc(name->length + 1);
-    if (text == NULL || map_reserve(&c->topic_names) != 0 || slab_reserve(&c->topics_slab, 1) != 0 ||
-        (s = stream_new(c)) == NULL) {
+    if (text == NULL || journal_reserve(c, 1) != 0 || map_reserve(&c->topic_names) != 0 ||
+        slab_reserve(&c->topics_slab, 1) != 0 || (s = stream_new(c)) == NULL) {
         free(text);
         return FANQ_ERR_NOMEM;
     }
@@ -53,11 +53,13 @@ int topic_create(struct core *c, const struct full_name *name, struct topic **re
     t->name_length = name->length;
     t->created_ms = c->wall_ms;
     t->stream = s;
+    s->topic = t;
     text_tree_init(&t->subscriptions, c->options.hash_seed);
     list_init(&t->pushes);
     shown = name_shown(c, t->name, t->name_length);
     map_put(&c->topic_names, shown.data, (uint32_t)shown.length, t);
     text_tree_insert(&c->topic_order, &t->name_node, t->name, t->name_length);
+    journal_topic(c, t);
     *ret_topic = t;
     return 0;
 }
@@ -70,6 +72,7 @@ void topic_free(struct core *c, struct topic *t)
     assert(list_empty(&t->pushes));
     while ((node = text_tree_after(&t->subscriptions, "", 0)) != NULL)
         subscription_free(c, container_of(node, struct subscription, node));
+    t->stream->topic = NULL;
     stream_disown(c, t->stream);
     map_remove(&c->topic_names, shown.data, (uint32_t)shown.length);
     text_tree_remove(&c->topic_order, &t->name_node);
@@ -84,8 +87,9 @@ int topic_delete(struct core *c, struct topic *t, struct effects *out)
 
     list_for_each (at, &t->pushes)
         pushes++;
-    if (effects_reserve(out, pushes + 1) != 0)
+    if (effects_reserve(out, pushes + 1) != 0 || journal_reserve(c, 1 + t->subscriptions.count) != 0)
         return FANQ_ERR_NOMEM;
+    journal_topic_end(c, t); /* and what subscriptions end with it */
     while ((link = list_first(&t->pushes)) != NULL)
         consumer_end(c, container_of(link, struct consumer, link_topic), out, FANQ_ERR_TOPIC_NOT_FOUND);
     topic_free(c, t);
@@ -101,23 +105,43 @@ struct subscription *subscription_find(const struct topic *t, const struct queue
     return node == NULL ? NULL : container_of(node, struct subscription, node);
 }
 
-/* Subscribing twice is harmless. */
-int subscribe(struct core *c, struct topic *t, struct queue *q)
+/* Its feed is open. Reserved before. */
+void subscription_new(struct core *c, struct topic *t, struct queue *q)
 {
-    struct subscription *s;
+    struct subscription *s = slab_take(&c->subscriptions_slab);
 
-    if (subscription_find(t, q) != NULL)
-        return 0;
-    if (c->subscriptions_slab.live_count >= c->options.subscriptions_max)
-        return FANQ_ERR_LIMIT;
-    if (slab_reserve(&c->subscriptions_slab, 1) != 0 || feed_open(c, q, t->stream) == NULL)
-        return FANQ_ERR_NOMEM;
-    s = slab_take(&c->subscriptions_slab);
     s->topic = t;
     s->queue = q;
     list_init(&s->link_queue);
     list_append(&q->subscriptions, &s->link_queue);
     text_tree_insert(&t->subscriptions, &s->node, q->name, q->name_length);
+    journal_subscribed(c, s);
+}
+
+/* Subscribing twice is harmless. */
+int subscribe(struct core *c, struct topic *t, struct queue *q)
+{
+    if (subscription_find(t, q) != NULL)
+        return 0;
+    if (c->subscriptions_slab.live_count >= c->options.subscriptions_max)
+        return FANQ_ERR_LIMIT;
+    if (slab_reserve(&c->subscriptions_slab, 1) != 0 || journal_reserve(c, 1) != 0 ||
+        feed_open(c, q, t->stream) == NULL)
+        return FANQ_ERR_NOMEM;
+    subscription_new(c, t, q);
+    return 0;
+}
+
+int unsubscribe(struct core *c, struct topic *t, struct queue *q)
+{
+    struct subscription *s = subscription_find(t, q);
+
+    if (s == NULL)
+        return FANQ_ERR_SUBSCRIPTION_NOT_FOUND;
+    if (journal_reserve(c, 2) != 0)
+        return FANQ_ERR_NOMEM;
+    journal_unsubscribed(c, s);
+    subscription_free(c, s);
     return 0;
 }
 
