@@ -1,9 +1,12 @@
 /* From the files of a directory to a running broker: the newest valid checkpoint, then the commits behind it.
  *
  * A commit that is not valid is the torn end of what was never answered, unless something proves that it was on the disk:
- * a later commit whose synced_lsn lies beyond it, or a later segment whose first commit names an end beyond it. Then it is
- * damage: reported, with what it affects, and the broker does not serve until it is told to accept the loss. (That a valid
- * commit follows is no proof: unsynced writes reach the disk in any order.)
+ * a commit behind it whose synced_lsn lies beyond it, or a checkpoint. Then it is damage: reported, with what it affects,
+ * and the broker does not serve until it is told to accept the loss. (That a valid commit follows is no proof: unsynced
+ * writes reach the disk in any order, and so do the segments that they are in.) For this a run begins with synced_lsn at
+ * the end that was recovered, and in a segment of a number that was never used.
+ *
+ * Loss that was accepted is found again at the next start, until a checkpoint stands behind it.
  *
  * Used at start, and by fanq-dump and fanqd --check, on one thread. Reads and hashes; what it writes is only what
  * recovery_secure() says. */
@@ -41,6 +44,8 @@ struct recovered {
     uint64_t checkpoint_number;                 /* of the checkpoint used */
     uint64_t next_log_number, next_cold_number; /* of segments: none with this or a higher number was used */
     uint64_t commits, blocks, fact_count, bytes_read;
+    uint64_t
+        moves_cut; /* cold segments with an unfinished move at their end: what it copied is where it was */
 };
 
 /* 0; FANQ_ERR_NOMEM; FANQ_ERR_IO (with a report of which file and why); what a sink function gave. */
