@@ -1,7 +1,7 @@
 /* What the log thread does: seals commits, writes them, syncs them, and says so. Nothing else, so that nothing else can be in
  * front of a commit.
  *
- *     loop ── writer_submit() ──> ring ──> writer_work() ──> pwritev, fdatasync ──> ring ──> writer_done() ── loop
+ *     loop ── writer_submit() ──> ring ──> writer_work() ──> pwritev, fdatasync ──> mailbox ──> writer_done() ── loop
  *
  * Segments: with the first commit of a segment the writer puts its file in place: a prepared spare gets the segment's
  * name, or without one a new file is made; the directory is synced before that commit is reported synced. The file before
@@ -26,7 +26,8 @@ struct writer_options {
     uint64_t (*now_ns)(void *context); /* monotonic; for sync_ms and figures */
     void (*notify)(void *context);     /* something is there for writer_done(): called by writer_work() */
     void *context;                     /* of both */
-    uint64_t previous_hash;            /* of the last commit before, or 0 */
+    uint64_t previous_number;          /* of the last commit before, or 0 */
+    uint64_t previous_hash;            /* of its trailer, or 0 */
     uint64_t synced_lsn;               /* what is known to be on the disk at the start */
 };
 
@@ -55,14 +56,16 @@ struct writer;
 
 /* 0 or FANQ_ERR_NOMEM. */
 int writer_new(const struct writer_options *options, struct writer **ret_writer);
-void writer_free(struct writer *w); /* accepts NULL */
+/* Closes the file, and syncs nothing: before a stop, writer_sync_soon() and let writer_work() do it. Accepts NULL. */
+void writer_free(struct writer *w);
 
 /* ---- on the loop's thread ---- */
 
 /* False: the ring is full (some thousands of commits): try again when something is done. The caller wakes the worker. */
 bool writer_submit(struct writer *w, const struct writer_job *job);
 
-/* Asks for a sync at the next occasion, in any mode: reclaiming and checkpoints wait for synced. */
+/* Asks that what was submitted up to now is synced as soon as it is written, in any mode: reclaiming and checkpoints wait for
+ * synced. The caller wakes the worker. */
 void writer_sync_soon(struct writer *w);
 
 /* The newest report, if there is one that was not taken before. */
@@ -78,3 +81,6 @@ void writer_figures(struct writer *w, struct writer_figures *ret_figures);
 
 /* Does what there is; false when there was nothing. */
 bool writer_work(void *writer);
+
+/* How long the thread may sleep: in async mode until the sync is due, else UINT32_MAX. For worker_options.sleep_ms. */
+uint32_t writer_sleep_ms(void *writer);
