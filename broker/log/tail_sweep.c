@@ -4,7 +4,8 @@
  * The sweep asks of each block what of it is wanted. Nothing: it is forgotten, wherever it stands in its stream. No more
  * than half of its bytes, or it lies in a page of which blocks take half at most: it is copied, together with others
  * like it, to pages of their own. The copy begins with the first message that is wanted and ends with the last; of
- * those in between that are not, it has the shortest record there is, so that numbers stay what they are.
+ * those in between that are not, it has the shortest record there is, so that numbers stay what they are. (When it is cut
+ * again, what it tells of the bytes before it lacks what they had: less than there were, and still rising.)
  *
  * So each byte that is copied brings a byte back at least, and a block is not copied twice unless it, or its page, has lost
  * half again. A record of more than half a page is never copied: it fills its pages well enough.
