@@ -140,6 +140,26 @@ TEST(every_flipped_bit_is_found)
     assert_true(valid(&d));
 }
 
+/* A block is read back without its commit. */
+TEST(every_flipped_bit_of_a_block_is_found_by_the_block_alone)
+{
+    enum { BYTES = sizeof(struct block_header) + 300 };
+    struct draft d;
+    uint8_t *block;
+
+    begin(&d);
+    add_block(&d, 300);
+    finish(&d, 0);
+    (void)commit_seal(d.bytes, 0, 77, &secret); /* looked at below */
+    block = d.bytes + sizeof(struct commit_header);
+    for (uint32_t bit = 0; bit < BYTES * 8; bit++) {
+        block[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        assert_false(block_valid(block, BYTES, &secret));
+        block[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    assert_true(block_valid(block, BYTES, &secret));
+}
+
 /* Also where the header's own hash is put right afterwards, as if somebody had the seed: nothing else may slip through. */
 TEST(each_header_byte_is_covered_by_the_trailer_too)
 {
@@ -235,6 +255,7 @@ TEST(lies_in_the_lengths_do_not_lead_out_of_the_commit)
         (void)commit_seal(d.bytes, 0, 77, &secret); /* it is spoilt below */
         commit = (struct commit_header *)guard_put(&guard, d.bytes, d.used);
         block = (struct block_header *)(commit + 1);
+        commit->block_count = round % 2 == 0 ? 3 : 0;
         switch (random_below(&r, 4)) {
         case 0:
             block->bytes = lie;
@@ -252,7 +273,8 @@ TEST(lies_in_the_lengths_do_not_lead_out_of_the_commit)
         }
         commit->header_hash =
             XXH3_64bits_withSeed(commit, offsetof(struct commit_header, header_hash), secret.header_seed);
-        if (commit->bytes != d.used || commit->fact_bytes != header(&d)->fact_bytes || block->bytes != 12)
+        if (commit->block_count != 3 || commit->bytes != d.used ||
+            commit->fact_bytes != header(&d)->fact_bytes || block->bytes != 12)
             assert_false(commit_valid((const uint8_t *)commit, d.used, lsn, SEGMENT_BYTES, &secret));
     }
     guard_close(&guard);
@@ -311,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_sealed_commit_is_valid),
         cmocka_unit_test(commits_of_every_shape_are_valid_and_can_be_walked),
         cmocka_unit_test(every_flipped_bit_is_found),
+        cmocka_unit_test(every_flipped_bit_of_a_block_is_found_by_the_block_alone),
         cmocka_unit_test(each_header_byte_is_covered_by_the_trailer_too),
         cmocka_unit_test(records_that_lie_in_another_order_are_found),
         cmocka_unit_test(two_blocks_that_change_places_are_found),
