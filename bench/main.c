@@ -20,6 +20,8 @@ static const struct bench_case cases[] = {
     {"queue", {case_queue, case_queue_single, case_wake}},
     {"idle", {case_idle}},
     {"latency", {case_latency}},
+    {"durable", {case_durable, case_durable_latency}},
+    {"recovery", {case_recovery}},
 };
 
 enum { CASE_COUNT = sizeof cases / sizeof cases[0] };
@@ -39,6 +41,9 @@ static void usage(FILE *out)
         "  fanout   publish to a topic, push to the subscribers of N queues; beside a bare relay\n"
         "  queue    receive in batches with and without deletes; one message at a time; waking a long poll\n"
         "  idle     publish to a topic with 1,000 idle queues; beside one with a single queue\n"
+        "  latency  publish to receipt at a given rate; beside a bare relay\n"
+        "  durable  fanout and a waiting publisher with everything on the disk; beside the disk and memory\n"
+        "  recovery the time from the start of a broker that was killed to its first answer\n"
         "\n"
         "options:\n"
         "  --json            one JSON object a line on stdout, and nothing else there\n"
@@ -84,7 +89,10 @@ static void case_want(struct arguments *arguments, const char *name)
             arguments->wanted[i] = true;
             return;
         }
-    fprintf(stderr, "fanq-bench: there is no case \"%s\"; there are: fanout, queue, idle, latency\n", name);
+    fprintf(stderr, "fanq-bench: there is no case \"%s\"; there are:", name);
+    for (size_t i = 0; i < CASE_COUNT; i++)
+        fprintf(stderr, " %s", cases[i].name);
+    fputc('\n', stderr);
     exit(2);
 }
 
@@ -172,6 +180,7 @@ int main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN); /* cannot fail for a signal that exists */
     err = process_start_broker(&broker, &(struct process_broker){.fanqd = arguments.fanqd}, &error);
     if (err == 0) {
+        arguments.options.fanqd = arguments.fanqd;
         arguments.options.url = broker.url;
         arguments.options.broker_clock = broker.cpu_clock;
         err = cases_run(&arguments, &error);
