@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cases.h"
+#include "control.h"
 #include "report.h"
 
 struct bench_case {
@@ -155,13 +156,42 @@ static void arguments_parse(struct arguments *arguments, int argc, char **argv)
         case_want(arguments, argv[optind++]);
 }
 
+/* The longest turns of the broker's loop since it was started. */
+static int report_turns(const char *url, const char *after, struct bench_error *error)
+{
+    struct fanq_stats_reply stats = {0};
+    struct control control;
+    int err = control_open(&control, url, error);
+
+    if (err == 0)
+        err = control_stats(&control, &stats);
+    if (err == 0) {
+        const struct figure row[] = {
+            {"case", "case", FIGURE_TEXT, .text = "turns"},
+            {"after", "after", FIGURE_TEXT, .text = after},
+            {"turn_us_max", "us", FIGURE_COUNT, .value = (double)stats_value(&stats, "turn_us_max")},
+            {"turn_cpu_us_max", "CPU us", FIGURE_COUNT,
+             .value = (double)stats_value(&stats, "turn_cpu_us_max")},
+        };
+
+        report_row(row, sizeof row / sizeof row[0]);
+    }
+    control_close(&control);
+    return err;
+}
+
 static int cases_run(const struct arguments *arguments, struct bench_error *error)
 {
     int err = 0;
 
-    for (size_t i = 0; i < CASE_COUNT; i++)
-        for (size_t j = 0; j < 3 && arguments->wanted[i] && cases[i].runs[j] != NULL && err == 0; j++)
+    for (size_t i = 0; i < CASE_COUNT && err == 0; i++) {
+        if (!arguments->wanted[i])
+            continue;
+        for (size_t j = 0; j < 3 && cases[i].runs[j] != NULL && err == 0; j++)
             err = cases[i].runs[j](&arguments->options, error);
+        if (err == 0 && arguments->options.full)
+            err = report_turns(arguments->options.url, cases[i].name, error);
+    }
     return err;
 }
 
