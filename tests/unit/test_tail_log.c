@@ -33,11 +33,6 @@ struct model_stream {
     bool *wanted;
 };
 
-struct written_commit {
-    struct tail_commit commit;
-    bool facts;
-};
-
 struct world {
     struct tail *tail;
     struct tail_options options;
@@ -712,6 +707,9 @@ TEST(what_is_not_written_never_leaves_and_room_ends)
         append_plain(w, 100, 1000);
     tail_evict(w->tail);
     assert_true(figures_of(w).held_bytes <= 20 * MIB);
+    for (int i = 0; i < 100; i++)
+        append_plain(w, 100, 1000); /* as if there were room */
+    tail_evict(w->tail);
     for (uint64_t seq = 1; seq <= w->streams[0].count; seq++) {
         assert_true(tail_block(w->tail, w->streams[0].stream, seq, &b));
         assert_non_null(b.records);
@@ -720,6 +718,86 @@ TEST(what_is_not_written_never_leaves_and_room_ends)
     write_some(w, UINT32_MAX);
     assert_true(tail_room(w->tail) > 1000 * 1000);
     free_world(w);
+}
+
+/* A read that was under way when the block moved brings what the block was. */
+TEST(what_comes_for_a_block_that_has_become_shorter_is_not_taken)
+{
+    struct world *w = new_world(1, 20, 4);
+    struct model_stream *m = &w->streams[0];
+    struct tail_read early, late, block;
+    struct block b;
+    uint64_t place;
+
+    append_plain(w, 10, 100);
+    while (tail_block(w->tail, m->stream, 1, &b) && b.records != NULL) {
+        append_plain(w, 100, 10000);
+        write_some(w, UINT32_MAX);
+        tail_evict(w->tail);
+    }
+    assert_int_equal(tail_fetch_begin(w->tail, m->stream, 5, &early), 0);
+    assert_int_equal(tail_fetch_begin(w->tail, m->stream, 5, &late), FANQ_ERR_INVALID);
+    m->wanted[4] = false;
+    assert_int_equal(tail_segment_blocks(w->tail, false, FIRST_SEGMENT, &block, 1), 1);
+    assert_true(make_copy(w, m, &block, &place));
+    assert_true(
+        tail_moved(w->tail, m->stream, 1, block.place, place, (struct block_header *)disk_at(w, place)));
+    assert_int_equal(tail_fetch_begin(w->tail, m->stream, 5, &late), 0);
+    assert_int_equal(early.count, late.count);
+    assert_int_equal(late.place, place);
+    tail_fetch_end(w->tail, &early, true);
+    assert_true(tail_block(w->tail, m->stream, 1, &b));
+    assert_null(b.records);
+    memcpy(late.data, disk_at(w, late.place), late.bytes);
+    tail_fetch_end(w->tail, &late, true);
+    check_stream(w, m);
+    free_world(w);
+}
+
+static void restore(struct world *w, uint64_t first_seq, uint32_t count, uint32_t bytes, uint64_t place)
+{
+    const struct block_header block = {.stream = w->streams[0].stream,
+                                       .first_seq = first_seq,
+                                       .count = count,
+                                       .bytes = bytes,
+                                       .arrival = 1 + first_seq};
+
+    assert_int_equal(tail_restore_block(w->tail, &block, place), 0);
+}
+
+/* What was deleted when a copy was made may not have been deleted safely. */
+TEST(of_copies_that_overlap_the_one_with_the_most_messages_is_taken)
+{
+    static const struct {
+        uint64_t first_seq, place;
+        uint32_t count, bytes;
+    } files[] = {
+        {3, PLACE_COLD | 3000, 3, 100},    {1, PLACE_COLD | 1000, 6, 500},   {10, 20000, 10, 900},
+        {10, PLACE_COLD | 20000, 10, 900}, {12, PLACE_COLD | 30000, 2, 100}, {20, PLACE_COLD | 50000, 5, 100},
+        {20, PLACE_COLD | 60000, 5, 300},  {1, PLACE_COLD | 9000, 4, 300}};
+    static const uint64_t expected[] = {PLACE_COLD | 1000, 20000, PLACE_COLD | 60000};
+    struct tail_read blocks[9];
+
+    for (int turn = 0; turn < 8; turn++) {
+        struct world *w = new_world(1, 20, 4);
+        tail_free(w->tail);
+        w->tail = new_tail(&w->options);
+        for (int i = 0; i < 8; i++) {
+            int n = (i + turn) % 8;
+            restore(w, files[n].first_seq, files[n].count, files[n].bytes, files[n].place);
+        }
+        assert_int_equal(tail_restore_end(w->tail, FIRST_SEGMENT * SEGMENT_BYTES, 0), 0);
+        assert_int_equal(figures_of(w).live_blocks, 3);
+        size_t count = tail_segment_blocks(w->tail, true, 0, blocks, 9);
+        assert_int_equal(count, 2);
+        count += tail_segment_blocks(w->tail, false, 0, blocks + count, 7);
+        assert_int_equal(count, 3);
+        assert_int_equal(blocks[0].place, expected[0]);
+        assert_int_equal(blocks[2].place, expected[1]);
+        assert_int_equal(blocks[1].place, expected[2]);
+        check_live_bytes(w);
+        free_world(w);
+    }
 }
 
 TEST(an_append_without_memory_changes_nothing_and_may_be_repeated)
@@ -764,6 +842,8 @@ int main(void)
         cmocka_unit_test(commits_are_kept_until_they_are_written_even_when_nothing_in_them_is_needed),
         cmocka_unit_test(a_long_backlog_takes_no_more_memory_than_there_is),
         cmocka_unit_test(what_is_not_written_never_leaves_and_room_ends),
+        cmocka_unit_test(what_comes_for_a_block_that_has_become_shorter_is_not_taken),
+        cmocka_unit_test(of_copies_that_overlap_the_one_with_the_most_messages_is_taken),
         cmocka_unit_test(an_append_without_memory_changes_nothing_and_may_be_repeated),
     };
 
