@@ -54,3 +54,6 @@ int case_durable_latency(const struct case_options *options, struct bench_error 
 
 /* From the start of a broker that was killed to its first answer. */
 int case_recovery(const struct case_options *options, struct bench_error *error);
+
+/* From thread to thread through the broker's ring; against a queue with a mutex. */
+int case_ring(const struct case_options *options, struct bench_error *error);

@@ -23,6 +23,7 @@ static const struct bench_case cases[] = {
     {"latency", {case_latency}},
     {"durable", {case_durable, case_durable_latency}},
     {"recovery", {case_recovery}},
+    {"ring", {case_ring}},
 };
 
 enum { CASE_COUNT = sizeof cases / sizeof cases[0] };
@@ -45,6 +46,7 @@ static void usage(FILE *out)
         "  latency  publish to receipt at a given rate; beside a bare relay\n"
         "  durable  fanout and a waiting publisher with everything on the disk; beside the disk and memory\n"
         "  recovery the time from the start of a broker that was killed to its first answer\n"
+        "  ring     from thread to thread through the broker's ring; beside a queue with a mutex\n"
         "\n"
         "options:\n"
         "  --json            one JSON object a line on stdout, and nothing else there\n"
