@@ -355,7 +355,7 @@ static void requests_spoil(struct sim *s)
 
 static void sync_when_due(struct sim *s)
 {
-    if (s->appended == s->synced || s->turn < s->sync_turn)
+    if (s->appended == s->synced || s->turn < s->sync_turn || s->sync_stopped)
         return;
     /* What came while the sync ran is the next sync. */
     s->synced = s->options.sync_delay_turns_max == 0 || rng_chance(&s->rng, 50)
