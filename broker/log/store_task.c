@@ -96,7 +96,8 @@ static int read_block(struct store_task *task, struct store_files *files)
 
 /* ---- a segment ahead of its use ---- */
 
-/* Gives the dead segment the spare's name. It has no index from then on. */
+/* Gives the dead segment the spare's name. It has no index from then on. When it is gone a job before this one failed after
+ * it had got so far, and the spare is there; or it is made anew. */
 static int take_dead(struct store_task *task, struct store_files *files, const char *spare)
 {
     char name[DIRECTORY_NAME_BYTES_MAX];
@@ -111,7 +112,8 @@ static int take_dead(struct store_task *task, struct store_files *files, const c
     if (err != 0)
         return err;
     directory_segment_name(name, DIRECTORY_LOG, dead);
-    return io_of(files)->rename(io_of(files)->context, name, spare);
+    err = io_of(files)->rename(io_of(files)->context, name, spare);
+    return err == -ENOENT ? 0 : err;
 }
 
 /* A dead segment may have been cut short by a crash: what it lacks is filled, as all of a new one is. */
