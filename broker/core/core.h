@@ -174,6 +174,9 @@ uint64_t core_fact_bytes(const struct core *c);
 bool core_wanted(const struct core *c, uint64_t stream, uint64_t first, uint64_t end, uint64_t *ret_first,
                  uint64_t *ret_end);
 
+/* The same for all of [first, end) at once, which costs little more: sets the bits, bit 0 for first, of those needed. */
+void core_mark_wanted(const struct core *c, uint64_t stream, uint64_t first, uint64_t end, uint64_t *bits);
+
 /* ---- with a log: coming back, and going on from a checkpoint ----
  *
  *     core_new, TURN (the clocks), core_replay(facts of the checkpoint), then for each commit behind its beginning

@@ -1,7 +1,7 @@
 /* Which messages of a stream are needed still, by any of its feeds: what is held and not deleted, and what is unread.
  *
- * A stream may have very many feeds, and most of them want nothing that is old. So each is asked once for its first row,
- * and the asking ends as soon as what was found covers all that was asked about. */
+ * A stream may have very many feeds, and most of them want nothing that is old. So each is asked once, and the asking ends
+ * as soon as what was found covers all that was asked about. */
 #include "state.h"
 
 struct row {
@@ -76,11 +76,17 @@ static struct row row_join(struct row a, struct row b)
     return first;
 }
 
+static const struct stream *stream_numbered(const struct core *c, uint64_t number)
+{
+    struct tree_node *node = tree_find(&c->streams, number);
+
+    return node == NULL ? NULL : container_of(node, struct stream, node);
+}
+
 bool core_wanted(const struct core *c, uint64_t stream, uint64_t first, uint64_t end, uint64_t *ret_first,
                  uint64_t *ret_end)
 {
-    struct tree_node *node = tree_find(&c->streams, stream);
-    const struct stream *s = node == NULL ? NULL : container_of(node, struct stream, node);
+    const struct stream *s = stream_numbered(c, stream);
     struct row all = {end, end}, row;
 
     if (s == NULL)
@@ -98,4 +104,32 @@ bool core_wanted(const struct core *c, uint64_t stream, uint64_t first, uint64_t
     *ret_first = all.first;
     *ret_end = all.end;
     return true;
+}
+
+static void mark(uint64_t *bits, uint64_t first, uint64_t end)
+{
+    for (; first < end && first % 64 != 0; first++)
+        bits[first / 64] |= (uint64_t)1 << (first % 64);
+    for (; end - first >= 64; first += 64)
+        bits[first / 64] = UINT64_MAX;
+    for (; first < end; first++)
+        bits[first / 64] |= (uint64_t)1 << (first % 64);
+}
+
+void core_mark_wanted(const struct core *c, uint64_t stream, uint64_t first, uint64_t end, uint64_t *bits)
+{
+    const struct stream *s = stream_numbered(c, stream);
+
+    if (s == NULL)
+        return;
+    if (s->receivable < end)
+        mark(bits, (s->receivable > first ? s->receivable : first) - first, end - first);
+    list_for_each (link, &s->feeds) {
+        const struct feed *f = container_of(link, struct feed, link_stream);
+        struct row row = {first, first};
+        while (row.end < end && row_of(f, row.end, end, &row))
+            mark(bits, row.first - first, row.end - first);
+        if (row.first == first && row.end == end)
+            return; /* it wants them all */
+    }
 }

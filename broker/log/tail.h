@@ -73,13 +73,13 @@ void tail_unpin(struct tail *t, const uint8_t *data, size_t length);
 
 /* ---- moving what is left of a page ---- */
 
-/* The core's core_wanted(), or a test's. */
+enum { TAIL_WANTED_MAX = 4096 }; /* messages that are asked about at once */
+
+/* The core's core_mark_wanted(), or a test's. */
 struct tail_wanted {
     void *context;
-    /* Gives the first row of neighbouring messages within [first, end) of the stream that some queue needs (the next
-     * one may begin where it ends); false: none. */
-    bool (*next)(void *context, uint64_t stream, uint64_t first, uint64_t end, uint64_t *ret_first,
-                 uint64_t *ret_end);
+    /* Sets the bits, bit 0 for first, of those of [first, end) of the stream that some queue needs. */
+    void (*mark)(void *context, uint64_t stream, uint64_t first, uint64_t end, uint64_t *bits);
 };
 
 /* Looks at some blocks, going round; forgets those of which nothing is wanted, and in memory mode copies what is wanted of

@@ -30,75 +30,87 @@ struct look {
     struct tail *tail;
     const struct tail_wanted *wanted;
     struct stream_index *index;
-    uint64_t row_first, row_end; /* the first row that is wanted at or above where the sweep is ... */
-    uint64_t known_end;          /* ... or none below here */
+    uint64_t first, end; /* it was asked about these messages */
+    uint64_t bits[TAIL_WANTED_MAX / 64];
 };
 
-/* Which records of a block are wanted: never none. */
+/* Of a block, from the first record that is wanted to the last. */
 struct part {
-    uint64_t bits[BLOCK_RECORDS_MAX / 64];
-    uint32_t first, end;  /* from the first one that is wanted to the last */
+    uint32_t first, end;
     uint32_t front_bytes; /* of the records before */
     uint32_t bytes;       /* of a copy's records */
 };
 
 /* ---- what is wanted ---- */
 
-/* Sees to it that [row_first, row_end) is the first wanted row that ends above seq, as far as known_end. */
-static void look_from(struct look *l, uint64_t seq)
+/* Asks about block `number` and as many of those behind it, up to `stop`, as can be asked about at once: a stream may have
+ * very many feeds, and each time all of them are asked. */
+static void look_from(struct look *l, uint64_t number, uint64_t stop)
 {
-    assert(seq < l->known_end);
-    if (l->row_end > seq)
-        return;
-    if (!l->wanted->next(l->wanted->context, l->index->stream, seq, l->known_end, &l->row_first, &l->row_end))
-        l->row_first = l->row_end = l->known_end;
-}
-
-static bool part_has(const struct part *p, uint32_t record)
-{
-    return (p->bits[record / 64] >> (record % 64) & 1) != 0;
-}
-
-/* Marks what is wanted of the block, and measures a copy. */
-static void part_find(struct look *l, const struct block *b, struct part *ret_part)
-{
-    uint64_t end = b->first_seq + b->count;
-    const uint8_t *at = b->records;
-    struct part p = {.first = UINT32_MAX};
-
-    for (look_from(l, b->first_seq); l->row_first < end; look_from(l, l->row_end)) {
-        uint64_t from = l->row_first > b->first_seq ? l->row_first - b->first_seq : 0;
-        uint64_t to = (l->row_end < end ? l->row_end : end) - b->first_seq;
-        if (p.first == UINT32_MAX)
-            p.first = (uint32_t)from;
-        p.end = (uint32_t)to;
-        for (uint64_t i = from; i < to; i++)
-            p.bits[i / 64] |= (uint64_t)1 << (i % 64);
-        if (l->row_end >= end)
+    l->first = stream_index_entry(l->index, number)->block.first_seq;
+    l->end = l->first;
+    for (; number != stop; number++) {
+        uint64_t end = entry_end(stream_index_entry(l->index, number));
+        if (end - l->first > TAIL_WANTED_MAX)
             break;
+        l->end = end;
     }
-    assert(p.first < p.end);
+    memset(l->bits, 0, sizeof l->bits);
+    l->wanted->mark(l->wanted->context, l->index->stream, l->first, l->end, l->bits);
+}
+
+static bool is_wanted(const struct look *l, uint64_t seq)
+{
+    return (l->bits[(seq - l->first) / 64] >> ((seq - l->first) % 64) & 1) != 0;
+}
+
+static uint32_t count_wanted(const struct look *l, const struct block *b)
+{
+    uint64_t from = b->first_seq - l->first, end = from + b->count;
+    uint32_t count = 0;
+
+    for (uint64_t word = from / 64; word * 64 < end; word++) {
+        uint64_t bits = l->bits[word];
+        if (word * 64 < from)
+            bits &= UINT64_MAX << (from % 64);
+        if (end - word * 64 < 64)
+            bits &= ~(UINT64_MAX << (end % 64));
+        count += (uint32_t)__builtin_popcountll(bits);
+    }
+    return count;
+}
+
+/* Measures a copy of what is wanted of the block. */
+static struct part part_find(const struct look *l, const struct block *b)
+{
+    struct part p = {.end = b->count};
+    const uint8_t *at = b->records;
+
+    while (!is_wanted(l, b->first_seq + p.first))
+        p.first++;
+    while (!is_wanted(l, b->first_seq + p.end - 1))
+        p.end--;
     for (uint32_t i = 0; i < p.end; i++) {
         uint32_t length = (uint32_t)fanq_record_length(at);
         if (i < p.first)
             p.front_bytes += length;
         else
-            p.bytes += part_has(&p, i) ? length : FANQ_RECORD_PLAIN_BYTES;
+            p.bytes += is_wanted(l, b->first_seq + i) ? length : FANQ_RECORD_PLAIN_BYTES;
         at += length;
     }
-    *ret_part = p;
+    return p;
 }
 
 /* ---- copying ---- */
 
-static uint8_t *put_records(uint8_t *to, const struct block *b, const struct part *p)
+static uint8_t *put_records(uint8_t *to, const struct look *l, const struct block *b, const struct part *p)
 {
     static const uint8_t nothing[FANQ_RECORD_PLAIN_BYTES] = {0xc6, 0, 0, 0, 1, 0};
     const uint8_t *at = b->records + p->front_bytes;
 
     for (uint32_t i = p->first; i < p->end; i++) {
         size_t length = fanq_record_length(at);
-        bool wanted = part_has(p, i);
+        bool wanted = is_wanted(l, b->first_seq + i);
         memcpy(to, wanted ? at : nothing, wanted ? length : sizeof nothing);
         to += wanted ? length : sizeof nothing;
         at += length;
@@ -107,8 +119,9 @@ static uint8_t *put_records(uint8_t *to, const struct block *b, const struct par
 }
 
 /* Copies that part of the block, which then is the block. Without memory for it, it stays as it is. */
-static void block_move(struct tail *t, struct index_entry *e, const struct part *p)
+static void block_move(const struct look *l, struct index_entry *e, const struct part *p)
 {
+    struct tail *t = l->tail;
     struct block *b = &e->block;
     uint64_t before = block_bytes(b), bytes = sizeof(struct block_header) + p->bytes;
     struct block_header *header;
@@ -122,7 +135,7 @@ static void block_move(struct tail *t, struct index_entry *e, const struct part 
     header->bytes_before += p->front_bytes;
     header->count = p->end - p->first;
     header->bytes = p->bytes;
-    end = put_records(place + sizeof *header, b, p);
+    end = put_records(place + sizeof *header, l, b, p);
     assert(end == place + bytes);
     pages_use_block(&t->pages, place, bytes);
     pages_take(&t->pages, PAGES_OLD, bytes);
@@ -138,11 +151,10 @@ static void block_move(struct tail *t, struct index_entry *e, const struct part 
     t->moved_bytes += bytes;
 }
 
-static void block_look(struct look *l, struct index_entry *e)
+static void block_copy_if_worth_it(const struct look *l, struct index_entry *e, bool whole)
 {
     struct tail *t = l->tail;
     uint64_t bytes = block_bytes(&e->block);
-    bool whole = l->row_first <= e->block.first_seq && l->row_end >= entry_end(e);
     bool sparse;
     struct part p;
 
@@ -151,9 +163,24 @@ static void block_look(struct look *l, struct index_entry *e)
     sparse = pages_sparse(&t->pages, block_start(&e->block), bytes);
     if (whole && !sparse)
         return;
-    part_find(l, &e->block, &p);
+    p = part_find(l, &e->block);
     if (sparse || (sizeof(struct block_header) + p.bytes) * 2 <= bytes)
-        block_move(t, e, &p);
+        block_move(l, e, &p);
+}
+
+static void block_look(const struct look *l, uint64_t number)
+{
+    struct tail *t = l->tail;
+    struct index_entry *e = stream_index_entry(l->index, number);
+    uint32_t wanted = count_wanted(l, &e->block);
+
+    if (wanted > 0) {
+        block_copy_if_worth_it(l, e, wanted == e->block.count);
+        return;
+    }
+    t->swept_bytes += block_bytes(&e->block);
+    block_release(t, e);
+    stream_index_forget(l->index, number);
 }
 
 /* ---- going round ---- */
@@ -162,27 +189,24 @@ static void block_look(struct look *l, struct index_entry *e)
 static uint32_t look_at_stream(struct tail *t, const struct tail_wanted *wanted, struct stream_index *si,
                                uint32_t blocks_max)
 {
-    struct look l = {.tail = t, .wanted = wanted, .index = si};
     uint64_t number = stream_index_number(si, t->sweep_seq);
     uint64_t stop = si->tail - number < blocks_max ? si->tail : number + blocks_max;
     uint32_t looked = (uint32_t)(stop - number);
+    struct look l;
 
-    if (looked > 0)
-        l.known_end = entry_end(stream_index_entry(si, stop - 1));
+    l.tail = t;
+    l.wanted = wanted;
+    l.index = si;
+    l.end = 0;
     for (; number != stop; number++) {
-        struct index_entry *e = stream_index_entry(si, number);
+        const struct index_entry *e = stream_index_entry(si, number);
+        t->sweep_seq = entry_end(e);
         if (entry_empty(e))
             continue;
-        look_from(&l, e->block.first_seq);
-        if (l.row_first < entry_end(e)) {
-            block_look(&l, e);
-            continue;
-        }
-        t->swept_bytes += block_bytes(&e->block);
-        block_release(t, e);
-        stream_index_forget(si, number);
+        if (t->sweep_seq > l.end)
+            look_from(&l, number, stop);
+        block_look(&l, number);
     }
-    t->sweep_seq = l.known_end;
     return looked;
 }
 

@@ -14,10 +14,9 @@ enum {
     WORTHWHILE = 8   /* a round that swept one in so many bytes was */
 };
 
-static bool wanted(void *core, uint64_t stream, uint64_t first, uint64_t end, uint64_t *ret_first,
-                   uint64_t *ret_end)
+static void mark_wanted(void *core, uint64_t stream, uint64_t first, uint64_t end, uint64_t *bits)
 {
-    return core_wanted(core, stream, first, end, ret_first, ret_end);
+    core_mark_wanted(core, stream, first, end, bits);
 }
 
 static void round_begin(struct upkeep *u)
@@ -42,7 +41,7 @@ static void round_end(struct shell *s)
 
 void upkeep_run(struct shell *s)
 {
-    const struct tail_wanted tail_wanted = {s->core, wanted};
+    const struct tail_wanted wanted = {s->core, mark_wanted};
     struct upkeep *u = &s->upkeep;
     uint64_t start_ns, spent_ns;
     bool ended;
@@ -53,7 +52,7 @@ void upkeep_run(struct shell *s)
         return;
     start_ns = uv_hrtime();
     do {
-        ended = tail_sweep(s->tail, &tail_wanted, SWEEP_BLOCKS);
+        ended = tail_sweep(s->tail, &wanted, SWEEP_BLOCKS);
         spent_ns = uv_hrtime() - start_ns;
     } while (!ended && spent_ns < SWEEP_NS);
     u->spent_ns += spent_ns;

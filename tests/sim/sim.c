@@ -9,10 +9,20 @@ enum { SIM_SPOIL_BYTES = 64 * 1024 }; /* how much of a chunk of requests is spoi
 
 static bool sim_view_block(void *context, uint64_t stream, uint64_t seq, struct block *ret_block);
 
-static bool sim_wanted(void *core, uint64_t stream, uint64_t first, uint64_t end, uint64_t *ret_first,
-                       uint64_t *ret_end)
+/* Both ways of asking say the same. */
+static void sim_mark_wanted(void *core, uint64_t stream, uint64_t first, uint64_t end, uint64_t *bits)
 {
-    return core_wanted(core, stream, first, end, ret_first, ret_end);
+    uint64_t row_first, row_end = first;
+
+    core_mark_wanted(core, stream, first, end, bits);
+    for (uint64_t seq = first; seq < end; seq++) {
+        bool marked = (bits[(seq - first) / 64] >> ((seq - first) % 64) & 1) != 0;
+
+        if (seq >= row_end && !core_wanted(core, stream, seq, end, &row_first, &row_end))
+            row_first = row_end = end;
+        SIM_CHECK(marked == (seq >= row_first && seq < row_end), "message %lu of stream %lu is %s wanted",
+                  seq, stream, marked ? "suddenly" : "not");
+    }
 }
 
 _Noreturn void sim_fail(const char *format, ...)
@@ -297,7 +307,7 @@ static void step(struct sim *s, const struct event *ev)
 /* Some blocks are looked at; what nobody wants is forgotten, and what little is left of others moves. */
 static void tail_swept(struct sim *s)
 {
-    const struct tail_wanted wanted = {s->core, sim_wanted};
+    const struct tail_wanted wanted = {s->core, sim_mark_wanted};
 
     if (rng_chance(&s->rng, s->options.sweep_percent))
         (void)tail_sweep(s->tail, &wanted, rng_skewed(&s->rng, 1, 200));

@@ -341,21 +341,17 @@ static void unpin_newest(struct world *w)
     tail_unpin(w->tail, pin->data, pin->length);
 }
 
-static bool model_next(void *context, uint64_t stream, uint64_t first, uint64_t end, uint64_t *ret_first,
-                       uint64_t *ret_end)
+static void model_mark(void *context, uint64_t stream, uint64_t first, uint64_t end, uint64_t *bits)
 {
     struct world *w = context;
     const struct model_stream *m = w->streams;
 
     while (m->stream != stream)
         m++;
-    while (first < end && !m->wanted[first - 1])
-        first++;
-    *ret_first = first;
-    while (first < end && m->wanted[first - 1])
-        first++;
-    *ret_end = first;
-    return *ret_first < *ret_end;
+    assert_in_range(end, first + 1, first + TAIL_WANTED_MAX);
+    for (uint64_t seq = first; seq < end; seq++)
+        if (m->wanted[seq - 1])
+            bits[(seq - first) / 64] |= (uint64_t)1 << (seq - first) % 64;
 }
 
 /* ---- moving ---- */
@@ -529,7 +525,7 @@ static void step_at_random(struct world *w)
         delete_at_random(w);
         break;
     case 7:
-        (void)tail_sweep(w->tail, &(struct tail_wanted){w, model_next}, 1 + (uint32_t)random_below(r, 300));
+        (void)tail_sweep(w->tail, &(struct tail_wanted){w, model_mark}, 1 + (uint32_t)random_below(r, 300));
         break;
     case 8:
         move_at_random(w);

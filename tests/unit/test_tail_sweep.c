@@ -68,29 +68,22 @@ static struct model_record *model_at(const struct model_stream *m, uint64_t seq)
     return &m->records[seq - 1];
 }
 
-static bool model_next(void *context, uint64_t stream, uint64_t first, uint64_t end, uint64_t *ret_first,
-                       uint64_t *ret_end)
+static void model_mark(void *context, uint64_t stream, uint64_t first, uint64_t end, uint64_t *bits)
 {
     struct world *w = context;
     const struct model_stream *m = model_find(w, stream);
 
     assert_in_range(first, 1, m->count);
-    assert_in_range(end, first + 1, (uint64_t)m->count + 1);
-    while (first < end && !model_at(m, first)->wanted)
-        first++;
-    *ret_first = first;
-    while (first < end && model_at(m, first)->wanted) {
-        first++;
-        if (random_below(&w->random, 50) == 0)
-            break; /* rows may touch */
-    }
-    *ret_end = first;
-    return *ret_first < *ret_end;
+    assert_in_range(end, first + 1, first + TAIL_WANTED_MAX);
+    assert_true(end <= (uint64_t)m->count + 1);
+    for (uint64_t seq = first; seq < end; seq++)
+        if (model_at(m, seq)->wanted)
+            bits[(seq - first) / 64] |= (uint64_t)1 << (seq - first) % 64;
 }
 
 static bool sweep(struct world *w, uint32_t blocks_max)
 {
-    return tail_sweep(w->tail, &(struct tail_wanted){w, model_next}, blocks_max);
+    return tail_sweep(w->tail, &(struct tail_wanted){w, model_mark}, blocks_max);
 }
 
 static void sweep_rounds(struct world *w, int count)
