@@ -13,7 +13,8 @@
 #include "proto/fanq_error.h"
 #include "store_task.h"
 
-enum { JOBS_MAX = 256 /* submitted, and their completions not taken; a power of two */ };
+/* Submitted, and their completions not taken: more than the log reads at a time. A power of two. */
+enum { JOBS_MAX = 1024 };
 
 enum { ROW_READ, ROW_PREPARE, ROW_REST, ROWS };
 enum { STEPS_OF_LAST = 16 };
