@@ -326,9 +326,9 @@ static void close_queue(struct account *a, uint32_t queue, uint32_t producer, ui
         tell(a, &a->sum.lost, "LOST after it was delivered, without a delete", queue, producer, counter, m);
 }
 
-void account_close(struct account *a, struct account_sum *ret_sum)
+void account_close(struct account *a, bool drained, struct account_sum *ret_sum)
 {
-    for (uint32_t producer = 0; producer < ACCOUNT_PRODUCERS_MAX; producer++) {
+    for (uint32_t producer = 0; drained && producer < ACCOUNT_PRODUCERS_MAX; producer++) {
         for (uint64_t counter = 0; counter < a->producers[producer].count; counter++) {
             const struct message *m = find(a, producer, counter);
             const struct account_target *target = &a->targets[m->target];

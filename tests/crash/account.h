@@ -94,5 +94,5 @@ struct account_sum {
 /* How much is wrong so far. */
 uint64_t account_findings(const struct account *a);
 
-/* All queues are empty, and nothing is open. */
-void account_close(struct account *a, struct account_sum *ret_sum);
+/* drained: all queues are empty, and nothing is open; else what did not come is not called lost. */
+void account_close(struct account *a, bool drained, struct account_sum *ret_sum);

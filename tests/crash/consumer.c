@@ -8,7 +8,8 @@
 struct consumer {
     struct actor actor;
     struct consumer_options options;
-    bool receiving;    /* a receive, or the push, is open */
+    bool receiving; /* a receive, or the push, is open */
+    struct fanq_consumer *push;
     uint32_t asked_at; /* tick of the receive */
     uint32_t settling; /* deletes and nacks without an answer */
 };
@@ -111,6 +112,7 @@ static void on_end(struct fanq_consumer *consumer, const struct fanq_error *erro
     struct consumer *c = user;
 
     c->receiving = false;
+    c->push = NULL;
     if (error->code != 0 && !error->retryable && error->code != FANQ_ERR_CLOSED)
         account_wrong(c->actor.harness->account, "the push of %s ended: %s", c->options.name, error->text);
 }
@@ -130,13 +132,20 @@ static int start_push(struct consumer *c)
     struct fanq_consume_options options = FANQ_CONSUME_OPTIONS_INIT;
 
     options.messages = c->options.messages_max;
-    return fanq_consume(c->actor.client, c->options.name, &options, on_delivered, on_end, c, NULL);
+    return fanq_consume(c->actor.client, c->options.name, &options, on_delivered, on_end, c, &c->push);
 }
 
+/* A push does not know when it asked for what it gets, so it cannot settle what is in doubt, and keeps it from others: at
+ * the end there are receives alone. */
 static void consumer_step(struct actor *actor)
 {
     struct consumer *c = (struct consumer *)actor;
 
+    if (c->options.push && actor->harness->draining) {
+        if (c->push != NULL)
+            (void)fanq_consumer_stop(c->push); /* twice is once */
+        return;
+    }
     if (!c->receiving && actor_is_ready(actor))
         c->receiving = (c->options.push ? start_push(c) : start_receive(c)) == 0;
 }
