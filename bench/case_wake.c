@@ -4,18 +4,18 @@
  * the first has it in hand. The echo takes as many bytes in and gives as many out as the broker, from and to
  * the same kinds of sockets. Between two samples is a pause in which all fall asleep. */
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cases.h"
 #include "ceiling.h"
 #include "control.h"
+#include "exchange.h"
 #include "histogram.h"
 #include "link.h"
 #include "report.h"
 
-enum { SIZE = 128, SAMPLES = 400, WARMUP_SAMPLES = 50, PAUSE_US = 500, FRAME_BYTES_MAX = 4096 };
+enum { SIZE = 128, SAMPLES = 400, WARMUP_SAMPLES = 50, PAUSE_US = 500 };
 
 static const char queue[] = "bench-wake";
 
@@ -27,10 +27,8 @@ struct wake {
     struct ceiling echo;
     int echo_from;
     int echo_to;
-    uint8_t send[FRAME_BYTES_MAX]; /* the frame of a send */
-    size_t send_bytes;
-    uint8_t delivery[FRAME_BYTES_MAX]; /* what came for it */
-    size_t delivery_bytes;
+    struct exchange_frame send;     /* of one message */
+    struct exchange_frame delivery; /* what came for it */
     struct histogram broker_ns;
     struct histogram echo_ns;
 };
@@ -43,46 +41,6 @@ static void pause_us(long us)
 }
 
 /* ---- the broker ---- */
-
-static int prepare_send(struct wake *wake)
-{
-    uint8_t body[SIZE], record[SIZE + FANQ_RECORD_PLAIN_BYTES];
-    struct fanq_writer r = fanq_writer_over(record, sizeof record);
-    struct fanq_writer w = fanq_writer_over(wake->send, sizeof wake->send);
-    struct fanq_record_parts parts = {.body = {body, sizeof body}};
-    struct fanq_request request = {
-        .op = FANQ_OP_SEND,
-        .id = 1 << 20,
-        .publish = {.target = FANQ_BYTES("bench-wake"), .records = {record, sizeof record, 1}}};
-    int err;
-
-    memset(body, 'w', sizeof body);
-    err = fanq_record_write(&r, &parts);
-    fanq_request_encode(&w, &request);
-    wake->send_bytes = fanq_writer_length(&w);
-    return err;
-}
-
-/* Reads one frame; its payload is behind the header in buffer. */
-static int frame_read(struct wake *wake, int fd, uint8_t *buffer, size_t *ret_bytes)
-{
-    struct fanq_bytes payload;
-    size_t have = 0, need = FANQ_FRAME_HEADER_BYTES;
-    int found = 0;
-
-    while (found == 0) {
-        ssize_t got = read(fd, buffer + have, FRAME_BYTES_MAX - have);
-
-        if (got <= 0)
-            return bench_fail(wake->error, FANQ_ERR_NOT_CONNECTED, "the broker closed a connection");
-        have += (size_t)got;
-        found = fanq_frame_next(buffer, have, FRAME_BYTES_MAX - FANQ_FRAME_HEADER_BYTES, &payload, &need);
-    }
-    if (found < 0 || payload.length + FANQ_FRAME_HEADER_BYTES != have)
-        return bench_fail(wake->error, FANQ_ERR_PROTOCOL, "something else than one frame came");
-    *ret_bytes = have;
-    return 0;
-}
 
 static int ask_receive(struct wake *wake)
 {
@@ -101,26 +59,18 @@ static int ask_receive(struct wake *wake)
 /* The message that was sent, and the answer to the send. */
 static int check_sample(struct wake *wake)
 {
-    struct fanq_bytes delivery = {wake->delivery + FANQ_FRAME_HEADER_BYTES,
-                                  wake->delivery_bytes - FANQ_FRAME_HEADER_BYTES};
+    struct fanq_bytes delivery = {wake->delivery.data + FANQ_FRAME_HEADER_BYTES,
+                                  wake->delivery.bytes - FANQ_FRAME_HEADER_BYTES};
     struct fanq_delivery_reader reader;
+    struct exchange_frame answer;
     struct fanq_slice slice;
-    struct fanq_reply reply;
-    uint8_t answer[FRAME_BYTES_MAX], scratch[1024];
-    size_t bytes = 0;
     int err;
 
     if (fanq_delivery_open(delivery, &reader) != 0 || fanq_delivery_next(&reader, &slice) != 1 ||
         slice.records.count != 1 || slice.records.length != SIZE + FANQ_RECORD_PLAIN_BYTES)
         return bench_fail(wake->error, FANQ_ERR_PROTOCOL, "the long poll was not answered with the message");
-    err = frame_read(wake, wake->sender.fd, answer, &bytes);
-    if (err == 0)
-        err = fanq_reply_decode(
-            (struct fanq_bytes){answer + FANQ_FRAME_HEADER_BYTES, bytes - FANQ_FRAME_HEADER_BYTES}, scratch,
-            sizeof scratch, &reply);
-    if (err == 0 && reply.op != FANQ_REPLY_OK && reply.op != FANQ_REPLY_OK_RANGE)
-        err = FANQ_ERR_PROTOCOL;
-    return err == 0 ? 0 : bench_fail(wake->error, err, "the send failed");
+    err = exchange_read(wake->sender.fd, wake->error, &answer);
+    return err == 0 ? exchange_check_taken(&answer, wake->error) : err;
 }
 
 static int broker_sample(struct wake *wake, uint64_t *ret_ns)
@@ -132,9 +82,9 @@ static int broker_sample(struct wake *wake, uint64_t *ret_ns)
         return err;
     pause_us(PAUSE_US);
     start_ns = clock_ns();
-    if (link_write(wake->sender.fd, wake->send, wake->send_bytes) != 0)
+    if (link_write(wake->sender.fd, wake->send.data, wake->send.bytes) != 0)
         return bench_fail(wake->error, FANQ_ERR_NOT_CONNECTED, "the broker closed a connection");
-    err = frame_read(wake, wake->receiver.fd, wake->delivery, &wake->delivery_bytes);
+    err = exchange_read(wake->receiver.fd, wake->error, &wake->delivery);
     *ret_ns = clock_ns() - start_ns;
     return err == 0 ? check_sample(wake) : err;
 }
@@ -143,15 +93,15 @@ static int broker_sample(struct wake *wake, uint64_t *ret_ns)
 
 static int echo_sample(struct wake *wake, uint64_t *ret_ns)
 {
-    uint8_t buffer[FRAME_BYTES_MAX];
+    uint8_t buffer[EXCHANGE_FRAME_BYTES_MAX];
     uint64_t start_ns;
     int err;
 
     pause_us(PAUSE_US);
     start_ns = clock_ns();
-    err = link_write(wake->echo_from, wake->send, wake->send_bytes);
+    err = link_write(wake->echo_from, wake->send.data, wake->send.bytes);
     if (err == 0)
-        err = link_read(wake->echo_to, buffer, wake->send_bytes);
+        err = link_read(wake->echo_to, buffer, wake->send.bytes);
     *ret_ns = clock_ns() - start_ns;
     return err == 0 ? 0 : bench_fail(wake->error, err, "the echo failed");
 }
@@ -230,7 +180,7 @@ static int wake_measure(struct wake *wake)
     int err = control_queue_create(&wake->sender, queue);
 
     if (err == 0)
-        err = prepare_send(wake);
+        err = exchange_prepare_send(queue, SIZE, wake->error, &wake->send);
     if (err == 0)
         err = wake_rounds(wake);
     if (err == 0)

@@ -13,15 +13,7 @@
 #include "link.h"
 #include "proto/fanq_error.h"
 
-/* What the child knows. */
-struct ceiling_child {
-    int listener;
-    uint32_t subscriber_count;
-    const atomic_uint *write_bytes;
-};
-
-/* Takes a connection as the broker does, with the same options. -1: it failed. */
-static int ceiling_accept(const struct ceiling_child *child)
+int ceiling_accept(const struct ceiling_child *child)
 {
     int bytes = OUTPUT_SNDBUF_BYTES;
     int fd = link_accept(child->listener);
@@ -34,7 +26,7 @@ static int ceiling_accept(const struct ceiling_child *child)
 /* ---- the relay ---- */
 
 /* Takes the subscribers' connections and gives the publisher's; -1 when one fails. */
-static int relay_accept(const struct ceiling_child *child, int *subscribers)
+static int relay_accept(const struct ceiling_child *child, uint32_t subscriber_count, int *subscribers)
 {
     uint32_t count = 0;
 
@@ -45,8 +37,8 @@ static int relay_accept(const struct ceiling_child *child, int *subscribers)
         if (fd < 0 || link_read(fd, &role, 1) != 0)
             return -1;
         if (role == CEILING_ROLE_PUBLISHER)
-            return count == child->subscriber_count ? fd : -1;
-        if (count == child->subscriber_count)
+            return count == subscriber_count ? fd : -1;
+        if (count == subscriber_count)
             return -1;
         subscribers[count++] = fd;
     }
@@ -54,12 +46,13 @@ static int relay_accept(const struct ceiling_child *child, int *subscribers)
 
 /* Sockets block, which costs the fewest calls. A full one holds up the rest for as long as the consumer,
  * which reads all of them in one thread, needs to come round to it. */
-static void relay_run(void *context)
+static void relay_run(const struct ceiling_child *child)
 {
-    const struct ceiling_child *child = context;
-    int *subscribers = calloc(child->subscriber_count, sizeof *subscribers);
+    uint32_t subscriber_count = *(const uint32_t *)child->context;
+    int *subscribers = calloc(subscriber_count, sizeof *subscribers);
     uint8_t *buffer = aligned_alloc(4096, CEILING_WRITE_BYTES_MAX);
-    int publisher = subscribers != NULL && buffer != NULL ? relay_accept(child, subscribers) : -1;
+    int publisher =
+        subscribers != NULL && buffer != NULL ? relay_accept(child, subscriber_count, subscribers) : -1;
     int err = publisher < 0 ? FANQ_ERR_IO : 0;
 
     while (err == 0) {
@@ -67,7 +60,7 @@ static void relay_run(void *context)
 
         if (got <= 0)
             break;
-        for (uint32_t i = 0; i < child->subscriber_count && err == 0; i++)
+        for (uint32_t i = 0; i < subscriber_count && err == 0; i++)
             err = link_write(subscribers[i], buffer, (size_t)got);
     }
     free(buffer);
@@ -77,9 +70,8 @@ static void relay_run(void *context)
 /* ---- the echo ---- */
 
 /* Waits in epoll, as a broker does that has many connections. */
-static void echo_run(void *context)
+static void echo_run(const struct ceiling_child *child)
 {
-    const struct ceiling_child *child = context;
     int from = ceiling_accept(child), to = ceiling_accept(child);
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN};
@@ -97,10 +89,22 @@ static void echo_run(void *context)
 
 /* ---- starting and ending ---- */
 
-static int ceiling_start(struct ceiling *ceiling, void (*run)(void *), uint32_t subscriber_count,
-                         struct bench_error *error)
+struct ceiling_fork {
+    struct ceiling_child child;
+    ceiling_function *run;
+};
+
+static void ceiling_run(void *context)
 {
-    struct ceiling_child child = {.subscriber_count = subscriber_count};
+    const struct ceiling_fork *forked = context;
+
+    forked->run(&forked->child);
+}
+
+int ceiling_start(struct ceiling *ceiling, ceiling_function *run, const void *context,
+                  struct bench_error *error)
+{
+    struct ceiling_fork forked = {.child.context = context, .run = run};
     uint16_t port = 0;
     void *page = mmap(NULL, sizeof(atomic_uint), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int err;
@@ -109,12 +113,12 @@ static int ceiling_start(struct ceiling *ceiling, void (*run)(void *), uint32_t 
     if (page == MAP_FAILED)
         return bench_fail(error, FANQ_ERR_NOMEM, "out of memory");
     ceiling->write_bytes = page;
-    child.write_bytes = page;
+    forked.child.write_bytes = page;
     ceiling_set_write_bytes(ceiling, CEILING_WRITE_BYTES_MAX);
-    err = link_listen(error, &child.listener, &port);
+    err = link_listen(error, &forked.child.listener, &port);
     if (err == 0) {
-        err = process_fork(&ceiling->process, run, &child, error);
-        close(child.listener);
+        err = process_fork(&ceiling->process, ceiling_run, &forked, error);
+        close(forked.child.listener);
     }
     (void)snprintf(ceiling->process.url, sizeof ceiling->process.url, "fanq://127.0.0.1:%u", port);
     if (err != 0)
@@ -124,12 +128,12 @@ static int ceiling_start(struct ceiling *ceiling, void (*run)(void *), uint32_t 
 
 int ceiling_start_relay(struct ceiling *ceiling, uint32_t subscriber_count, struct bench_error *error)
 {
-    return ceiling_start(ceiling, relay_run, subscriber_count, error);
+    return ceiling_start(ceiling, relay_run, &subscriber_count, error);
 }
 
 int ceiling_start_echo(struct ceiling *ceiling, struct bench_error *error)
 {
-    return ceiling_start(ceiling, echo_run, 0, error);
+    return ceiling_start(ceiling, echo_run, NULL, error);
 }
 
 void ceiling_set_write_bytes(struct ceiling *ceiling, uint32_t bytes)

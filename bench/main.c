@@ -170,7 +170,7 @@ int main(int argc, char **argv)
         return 2;
     }
     (void)signal(SIGPIPE, SIG_IGN); /* cannot fail for a signal that exists */
-    err = process_start_broker(&broker, arguments.fanqd, &error);
+    err = process_start_broker(&broker, &(struct process_broker){.fanqd = arguments.fanqd}, &error);
     if (err == 0) {
         arguments.options.url = broker.url;
         arguments.options.broker_clock = broker.cpu_clock;

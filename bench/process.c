@@ -61,8 +61,8 @@ int process_fork(struct process *process, void (*function)(void *context), void 
 /* ---- the broker ---- */
 
 struct broker_start {
-    const char *fanqd;
-    const char *port_file;
+    const struct process_broker *broker;
+    const char *port_file; /* NULL: none */
     int log_fd;
 };
 
@@ -70,7 +70,9 @@ struct broker_start {
 static void exec_broker(void *context)
 {
     const struct broker_start *start = context;
+    const char *arguments[8], **next = arguments;
     int null = open("/dev/null", O_RDWR);
+    char port[8];
 
     if (null >= 0) {
         (void)dup2(null, STDIN_FILENO);
@@ -78,9 +80,20 @@ static void exec_broker(void *context)
     }
     if (start->log_fd >= 0)
         (void)dup2(start->log_fd, STDERR_FILENO);
-    execl(start->fanqd, start->fanqd, "--memory", "--port", "0", "--port-file", start->port_file,
-          (char *)NULL);
-    fprintf(stderr, "fanq-bench: cannot run %s: %s\n", start->fanqd, strerror(errno));
+    (void)snprintf(port, sizeof port, "%u", start->broker->port);
+    *next++ = start->broker->fanqd;
+    *next++ = "--port";
+    *next++ = port;
+    *next++ = start->broker->directory != NULL ? "--dir" : "--memory";
+    if (start->broker->directory != NULL)
+        *next++ = start->broker->directory;
+    if (start->port_file != NULL) {
+        *next++ = "--port-file";
+        *next++ = start->port_file;
+    }
+    *next = NULL;
+    execv(start->broker->fanqd, (char *const *)arguments);
+    fprintf(stderr, "fanq-bench: cannot run %s: %s\n", start->broker->fanqd, strerror(errno));
     _exit(127);
 }
 
@@ -112,17 +125,23 @@ static void show_log(int log_fd)
     }
 }
 
-/* Collects it if it has ended. */
-static bool process_ended(struct process *process)
+bool process_ended(struct process *process)
 {
     int status;
 
+    if (process->pid == 0)
+        return true;
     if (waitpid(process->pid, &status, WNOHANG) == 0)
         return false;
     process->pid = 0;
     if (process->log_fd >= 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
         show_log(process->log_fd);
     return true;
+}
+
+static void set_port(struct process *process, unsigned port)
+{
+    (void)snprintf(process->url, sizeof process->url, "fanq://127.0.0.1:%u", port);
 }
 
 static int await_port(struct process *process, const char *path, struct bench_error *error)
@@ -138,23 +157,40 @@ static int await_port(struct process *process, const char *path, struct bench_er
                               START_MS_MAX / 1000);
         pause_ms(2);
     }
-    (void)snprintf(process->url, sizeof process->url, "fanq://127.0.0.1:%u", port);
+    set_port(process, port);
     return 0;
 }
 
-int process_start_broker(struct process *process, const char *fanqd, struct bench_error *error)
+uint16_t process_port(const struct process *process)
+{
+    return (uint16_t)strtoul(strrchr(process->url, ':') + 1, NULL, 10);
+}
+
+int process_launch_broker(struct process *process, const struct process_broker *broker,
+                          struct bench_error *error)
+{
+    struct broker_start start = {.broker = broker};
+
+    *process = (struct process){.log_fd = memfd_create("fanqd", MFD_CLOEXEC)};
+    set_port(process, broker->port);
+    start.log_fd = process->log_fd;
+    return process_fork(process, exec_broker, &start, error);
+}
+
+int process_start_broker(struct process *process, const struct process_broker *broker,
+                         struct bench_error *error)
 {
     const char *base = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
     char directory[PATH_MAX], port_file[PATH_MAX + 8];
+    struct broker_start start = {broker, port_file, memfd_create("fanqd", MFD_CLOEXEC)};
     int err;
 
-    *process = (struct process){.log_fd = memfd_create("fanqd", MFD_CLOEXEC)};
+    *process = (struct process){.log_fd = start.log_fd};
     (void)snprintf(directory, sizeof directory, "%s/fanq-bench-XXXXXX", base);
     if (mkdtemp(directory) == NULL)
         return bench_fail(error, FANQ_ERR_IO, "cannot make a directory in %s: %s", base, strerror(errno));
     (void)snprintf(port_file, sizeof port_file, "%s/port", directory);
-    err =
-        process_fork(process, exec_broker, &(struct broker_start){fanqd, port_file, process->log_fd}, error);
+    err = process_fork(process, exec_broker, &start, error);
     if (err == 0)
         err = await_port(process, port_file, error);
     (void)unlink(port_file); /* not there after a failure */
@@ -184,7 +220,54 @@ const char *process_find_broker(void)
     return NULL;
 }
 
+/* ---- memory ---- */
+
+/* A line of /proc/PID/status: "VmRSS:      1234 kB". */
+static bool status_bytes(const char *line, const char *name, uint64_t *ret_bytes)
+{
+    size_t length = strlen(name);
+
+    if (strncmp(line, name, length) != 0 || line[length] != ':')
+        return false;
+    *ret_bytes = strtoull(line + length + 1, NULL, 10) * 1024;
+    return true;
+}
+
+int process_memory(const struct process *process, struct bench_error *error, uint64_t *ret_resident_bytes,
+                   uint64_t *ret_peak_bytes)
+{
+    uint64_t resident_bytes = 0, peak_bytes = 0;
+    char path[64], line[256];
+    FILE *file;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)process->pid);
+    file = fopen(path, "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (!status_bytes(line, "VmRSS", &resident_bytes))
+            (void)status_bytes(line, "VmHWM", &peak_bytes); /* or none of the two */
+    if (file != NULL)
+        (void)fclose(file); /* only read */
+    if (resident_bytes == 0)
+        return bench_fail(error, FANQ_ERR_IO, "cannot read the memory of process %d", (int)process->pid);
+    *ret_resident_bytes = resident_bytes;
+    *ret_peak_bytes = peak_bytes;
+    return 0;
+}
+
 /* ---- ending ---- */
+
+/* The log goes unread: the end was ours. */
+void process_kill(struct process *process)
+{
+    if (process->log_fd >= 0)
+        close(process->log_fd);
+    process->log_fd = -1;
+    if (process->pid == 0)
+        return;
+    (void)kill(process->pid, SIGKILL);    /* fails if it has ended */
+    (void)waitpid(process->pid, NULL, 0); /* of a child of ours */
+    process->pid = 0;
+}
 
 void process_stop(struct process *process)
 {

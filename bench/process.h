@@ -4,6 +4,7 @@
  * it to the load generator. None outlives this program. Start them while it has no other threads. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <time.h>
@@ -17,12 +18,36 @@ struct process {
     char url[64];
 };
 
-/* Starts the broker in memory mode on a free port and waits until it takes connections. */
-int process_start_broker(struct process *process, const char *fanqd, struct bench_error *error);
+struct process_broker {
+    const char *fanqd;
+    const char *directory; /* where it keeps everything; NULL: in memory only */
+    uint16_t port;         /* 0: a free one */
+};
+
+/* Starts the broker and waits until it takes connections. */
+int process_start_broker(struct process *process, const struct process_broker *broker,
+                         struct bench_error *error);
+
+/* Starts it and does not wait: for measuring how long that takes. The port must be given. */
+int process_launch_broker(struct process *process, const struct process_broker *broker,
+                          struct bench_error *error);
+
+/* Whether it has ended by itself. What a broker said that ended badly is then on stderr. */
+bool process_ended(struct process *process);
 
 /* Runs function(context) in a child, which ends with it. Url and log_fd are left to the caller. */
 int process_fork(struct process *process, void (*function)(void *context), void *context,
                  struct bench_error *error);
+
+/* The port in its url. */
+uint16_t process_port(const struct process *process);
+
+/* Memory of the process in bytes: what is resident now, and the most that ever was. */
+int process_memory(const struct process *process, struct bench_error *error, uint64_t *ret_resident_bytes,
+                   uint64_t *ret_peak_bytes);
+
+/* Ends it as a crash does, and waits. */
+void process_kill(struct process *process);
 
 /* Asks it to end and waits; after some seconds it is killed. Accepts one whose start failed. */
 void process_stop(struct process *process);

@@ -293,7 +293,7 @@ struct consumer *push_find(struct core *c, uint32_t connection, uint64_t id)
 static int push_on_topic(struct core *c, struct topic *t, struct consumer *k)
 {
     struct queue *q = queue_new_ephemeral(c);
-    struct feed *f = q == NULL ? NULL : feed_open(c, q, t->stream);
+    struct feed *f = q == NULL ? NULL : feed_open(c, q, t->stream, t->stream->next_seq);
 
     if (f == NULL || consumer_wait_on(c, k, q) != 0) {
         if (q != NULL)

@@ -185,6 +185,10 @@ int core_replay(struct core *c, const uint8_t *facts, uint64_t bytes);
 int core_replay_block(struct core *c, uint64_t stream, uint64_t first_seq, uint64_t count);
 /* next_commit: the number of the next one. Afterwards all that is stored may be received. */
 int core_replay_end(struct core *c, uint64_t next_commit);
+/* Then, when the view knows every block there is: messages that are not stored any more are gone. (Their loss was
+ * accepted; or they were deleted, and forgotten, before the fact that says so was safe.) Gives how many that were, counted
+ * for each queue. 0 or FANQ_ERR_NOMEM. */
+int core_forget_missing(struct core *c, uint64_t *ret_count);
 /* Whether messages of the stream are needed: those at or above *ret_floor. */
 bool core_stream_needed(const struct core *c, uint64_t stream, uint64_t *ret_floor);
 

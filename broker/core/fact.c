@@ -200,7 +200,7 @@ static bool take_neighbour(struct facts *facts, const struct fact *fact, uint64_
     struct fact_cursor c;
     struct fact last;
 
-    if (fact->kind != FACT_GONE || facts->length == 0 || facts->data[facts->last] != FACT_GONE)
+    if (fact->kind != FACT_GONE || facts->last == facts->length || facts->data[facts->last] != FACT_GONE)
         return false;
     c = fact_cursor_over(facts->data + facts->last, facts->length - facts->last);
     if (fact_next(&c, &last) != 1 || last.stream != fact->stream || last.queue_id != fact->queue_id ||

@@ -147,7 +147,7 @@ bool feed_raise_floor(struct core *c, struct feed *f)
 
 /* ---- life ---- */
 
-static struct feed *feed_new(struct core *c, struct queue *q, struct stream *s)
+static struct feed *feed_new(struct core *c, struct queue *q, struct stream *s, uint64_t first)
 {
     struct feed *f = slab_take(&c->feeds_slab);
 
@@ -159,7 +159,7 @@ static struct feed *feed_new(struct core *c, struct queue *q, struct stream *s)
     }
     f->queue = q;
     f->stream = s;
-    f->floor = f->next = s->next_seq;
+    f->floor = f->next = first;
     list_init(&f->link_stream);
     list_init(&f->link_caught_up);
     list_init(&f->link_ready);
@@ -178,31 +178,40 @@ static struct feed *feed_new(struct core *c, struct queue *q, struct stream *s)
     return f;
 }
 
-struct feed *feed_open(struct core *c, struct queue *q, struct stream *s)
+int feed_add(struct core *c, struct queue *q, struct stream *s, uint64_t first, uint64_t end)
+{
+    struct feed *f = feed_find(q, s->number);
+    struct unread *last;
+
+    if (f == NULL)
+        f = feed_new(c, q, s, first);
+    if (f == NULL || unread_reserve(f) != 0)
+        return FANQ_ERR_NOMEM;
+    last = f->unread_count > 0 ? &f->unread[f->unread_count - 1] : NULL;
+    if (last == NULL || last->end < first)
+        f->unread[f->unread_count++] = (struct unread){first, end};
+    else if (last->end < end)
+        last->end = end; /* nothing came in between */
+    feed_settle(c, f);
+    return 0;
+}
+
+struct feed *feed_open(struct core *c, struct queue *q, struct stream *s, uint64_t first)
 {
     struct feed *f = feed_find(q, s->number);
 
-    if (f == NULL)
-        f = feed_new(c, q, s);
-    if (f == NULL || unread_open(f))
+    if (f != NULL && unread_open(f))
         return f;
-    if (unread_reserve(f) != 0)
-        return NULL;
-    if (f->unread_count > 0 && f->unread[f->unread_count - 1].end == s->next_seq)
-        f->unread[f->unread_count - 1].end = SEQ_OPEN; /* nothing came in between */
-    else
-        f->unread[f->unread_count++] = (struct unread){s->next_seq, SEQ_OPEN};
-    feed_settle(c, f);
-    return f;
+    return feed_add(c, q, s, first, SEQ_OPEN) == 0 ? feed_find(q, s->number) : NULL;
 }
 
-void feed_close(struct core *c, struct feed *f)
+void feed_close(struct core *c, struct feed *f, uint64_t end)
 {
     assert(unread_open(f));
-    if (f->unread[f->unread_count - 1].first >= f->stream->next_seq)
+    if (f->unread[f->unread_count - 1].first >= end)
         f->unread_count--; /* nothing came */
     else
-        f->unread[f->unread_count - 1].end = f->stream->next_seq;
+        f->unread[f->unread_count - 1].end = end;
     feed_settle(c, f);
     (void)feed_raise_floor(c, f); /* may free it */
 }

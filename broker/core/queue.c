@@ -39,14 +39,16 @@ int queue_resolve(struct core *c, struct fanq_bytes given, bool create, struct q
 
 /* ---- life ---- */
 
-static struct queue *queue_new(struct core *c)
+static struct queue *queue_new(struct core *c, uint64_t id)
 {
     struct queue *q = slab_take(&c->queues_slab);
 
     if (q == NULL)
         return NULL;
     q->core = c;
-    q->id = c->next_queue_id++;
+    q->id = id;
+    if (c->next_queue_id <= id)
+        c->next_queue_id = id + 1;
     q->visibility_ms = FANQ_VISIBILITY_MS_DEFAULT;
     q->created_ms = c->wall_ms;
     tree_init(&q->feeds);
@@ -64,7 +66,7 @@ static struct queue *queue_new(struct core *c)
 
 struct queue *queue_new_ephemeral(struct core *c)
 {
-    return queue_new(c);
+    return queue_new(c, c->next_queue_id);
 }
 
 void queue_set(struct queue *q, const struct fanq_queue_attributes *a)
@@ -82,12 +84,30 @@ static bool attributes_agree(const struct queue *q, const struct fanq_queue_attr
            (!(a->set & 1u << FANQ_QUEUE_RECEIVE_WAIT_MS) || a->receive_wait_ms == q->receive_wait_ms);
 }
 
+struct queue *queue_make(struct core *c, const struct full_name *name, uint64_t id)
+{
+    char *text = malloc(name->length + 1);
+    struct fanq_bytes shown;
+    struct queue *q = NULL;
+
+    if (text == NULL || map_reserve(&c->queue_names) != 0 || (q = queue_new(c, id)) == NULL) {
+        free(text);
+        return NULL;
+    }
+    memcpy(text, name->text, name->length + 1);
+    q->name = text;
+    q->name_length = name->length;
+    q->journalled = true;
+    shown = name_shown(c, q->name, q->name_length);
+    map_put(&c->queue_names, shown.data, (uint32_t)shown.length, q);
+    text_tree_insert(&c->queue_order, &q->name_node, q->name, q->name_length);
+    return q;
+}
+
 int queue_create(struct core *c, const struct full_name *name, const struct fanq_queue_attributes *attributes,
                  struct queue **ret_queue)
 {
     struct queue *q = queue_find(c, name);
-    struct fanq_bytes shown;
-    char *text;
 
     if (q != NULL) {
         *ret_queue = q;
@@ -95,20 +115,10 @@ int queue_create(struct core *c, const struct full_name *name, const struct fanq
     }
     if (c->queue_names.count >= c->options.queues_max)
         return FANQ_ERR_LIMIT;
-    text = malloc(name->length + 1);
-    if (text == NULL || journal_reserve(c, 1) != 0 || map_reserve(&c->queue_names) != 0 ||
-        (q = queue_new(c)) == NULL) {
-        free(text);
+    q = journal_reserve(c, 1) == 0 ? queue_make(c, name, c->next_queue_id) : NULL;
+    if (q == NULL)
         return FANQ_ERR_NOMEM;
-    }
-    memcpy(text, name->text, name->length + 1);
-    q->name = text;
-    q->name_length = name->length;
-    q->journalled = true;
     queue_set(q, attributes);
-    shown = name_shown(c, q->name, q->name_length);
-    map_put(&c->queue_names, shown.data, (uint32_t)shown.length, q);
-    text_tree_insert(&c->queue_order, &q->name_node, q->name, q->name_length);
     journal_queue(c, q);
     *ret_queue = q;
     return 0;
@@ -127,8 +137,11 @@ void queue_free(struct core *c, struct queue *q)
     struct list *link;
 
     assert(list_empty(&q->waits) && list_empty(&q->aside) && q->wait_count == 0);
-    while ((link = list_first(&q->subscriptions)) != NULL)
-        subscription_free(c, container_of(link, struct subscription, link_queue));
+    while ((link = list_first(&q->subscriptions)) != NULL) {
+        struct subscription *s = container_of(link, struct subscription, link_queue);
+
+        subscription_free(c, s, s->topic->stream->next_seq);
+    }
     feeds_free(c, q);
     assert(q->in_flight == 0 && q->delayed == 0 && q->fetching_feeds == 0);
     if (q->own != NULL)
@@ -175,7 +188,7 @@ int queue_own_stream(struct core *c, struct queue *q)
     s = journal_reserve(c, 1) == 0 ? stream_new(c) : NULL;
     if (s == NULL)
         return FANQ_ERR_NOMEM;
-    if (feed_open(c, q, s) == NULL) {
+    if (feed_open(c, q, s, s->next_seq) == NULL) {
         stream_disown(c, s);
         return FANQ_ERR_NOMEM;
     }

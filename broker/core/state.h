@@ -312,8 +312,10 @@ struct fanq_bytes name_shown(const struct core *c, const char *text, uint32_t le
 /* ---- stream.c ---- */
 
 struct stream *stream_new(struct core *c); /* NULL: out of memory */
+struct stream *stream_make(struct core *c, uint64_t number);
 struct stream *stream_find(const struct core *c, uint64_t number);
-void stream_disown(struct core *c, struct stream *s); /* its topic or queue is gone */
+void stream_recovered(struct core *c, struct stream *s); /* may free s */
+void stream_disown(struct core *c, struct stream *s);    /* its topic or queue is gone */
 void stream_mark_dirty(struct core *c, struct stream *s);
 /* Numbers the records and keeps them for COMMIT. 0, FANQ_ERR_NOMEM, FANQ_ERR_NO_ROOM. */
 int stream_stage(struct core *c, struct stream *s, const struct fanq_records *records);
@@ -358,12 +360,15 @@ struct fact fact_of_run(const struct run *r, uint64_t due_ms);
 /* ---- feed.c ---- */
 
 struct feed *feed_find(const struct queue *q, uint64_t stream);
-/* The queue's feed of the stream with an open run from now on: made, reopened, or as it is. NULL: out of
+/* The queue's feed of the stream with an open run from first on: made, reopened, or as it is. NULL: out of
  * memory. */
-struct feed *feed_open(struct core *c, struct queue *q, struct stream *s);
-void feed_close(struct core *c, struct feed *f); /* takes no more; what was published stays. May free f. */
-void feed_free(struct core *c, struct feed *f);  /* with all it holds */
-uint64_t feed_unread(const struct feed *f);      /* how many messages may be received but were not yet */
+struct feed *feed_open(struct core *c, struct queue *q, struct stream *s, uint64_t first);
+/* Takes no more from end on; what was published before stays. May free f. */
+void feed_close(struct core *c, struct feed *f, uint64_t end);
+/* Takes [first, end), too, in rising order; end may be SEQ_OPEN. FANQ_ERR_NOMEM. */
+int feed_add(struct core *c, struct queue *q, struct stream *s, uint64_t first, uint64_t end);
+void feed_free(struct core *c, struct feed *f); /* with all it holds */
+uint64_t feed_unread(const struct feed *f);     /* how many messages may be received but were not yet */
 void feed_settle(struct core *c,
                  struct feed *f); /* after `next` moved: passes gaps, moves between ready and caught up */
 bool feed_ready(const struct feed *f); /* has something to give, as far as it is in memory */
@@ -405,6 +410,8 @@ struct queue *queue_find(const struct core *c, const struct full_name *name);
 struct queue *queue_by_id(const struct core *c, uint64_t id);
 int queue_create(struct core *c, const struct full_name *name, const struct fanq_queue_attributes *attributes,
                  struct queue **ret_queue);
+/* A queue of that name and id, with the attributes of every queue, which there is not yet. NULL: out of memory. */
+struct queue *queue_make(struct core *c, const struct full_name *name, uint64_t id);
 struct queue *queue_new_ephemeral(struct core *c); /* NULL: out of memory */
 void queue_free(struct core *c, struct queue *q);  /* no consumer waits for it any more */
 int queue_delete(struct core *c, struct queue *q, struct effects *out);
@@ -422,12 +429,14 @@ int queue_own_stream(struct core *c, struct queue *q);
 struct topic *topic_find(const struct core *c, const struct full_name *name);
 int topic_resolve(struct core *c, struct fanq_bytes given, bool create, struct topic **ret_topic);
 int topic_create(struct core *c, const struct full_name *name, struct topic **ret_topic);
+/* A topic of that name over that stream; NULL (the usual way): one of its own. NULL: out of memory. */
+struct topic *topic_make(struct core *c, const struct full_name *name, struct stream *s);
 int topic_delete(struct core *c, struct topic *t, struct effects *out);
 void topic_free(struct core *c, struct topic *t);
 int subscribe(struct core *c, struct topic *t, struct queue *q);
 void subscription_new(struct core *c, struct topic *t, struct queue *q);
 int unsubscribe(struct core *c, struct topic *t, struct queue *q);
-void subscription_free(struct core *c, struct subscription *s);
+void subscription_free(struct core *c, struct subscription *s, uint64_t end); /* of what it takes */
 struct subscription *subscription_find(const struct topic *t, const struct queue *q);
 
 /* ---- consumer.c ---- */

@@ -16,20 +16,31 @@ struct stream *stream_find(const struct core *c, uint64_t number)
     return node == NULL ? NULL : container_of(node, struct stream, node);
 }
 
-struct stream *stream_new(struct core *c)
+/* A stream of that number, which there is not yet, and nobody's. NULL: out of memory. */
+struct stream *stream_make(struct core *c, uint64_t number)
 {
     struct stream *s = slab_take(&c->streams_slab);
 
     if (s == NULL)
         return NULL;
-    s->number = c->next_stream++;
-    s->owned = true;
+    s->number = number;
+    if (c->next_stream <= number)
+        c->next_stream = number + 1;
     list_init(&s->feeds);
     list_init(&s->caught_up);
     list_init(&s->ephemerals);
     list_init(&s->link_dirty);
     list_init(&s->link_staged);
     tree_insert(&c->streams, &s->node, s->number);
+    return s;
+}
+
+struct stream *stream_new(struct core *c)
+{
+    struct stream *s = stream_make(c, c->next_stream);
+
+    if (s != NULL)
+        s->owned = true;
     return s;
 }
 
@@ -104,6 +115,20 @@ static void stream_settle(struct core *c, struct stream *s, struct effects *out)
             s->trimmed = least;
             tell(c, s, PENDING_TRIM, least, out);
         }
+    }
+}
+
+/* All that is stored may be received; what nobody needs, the shell asks for itself. */
+void stream_recovered(struct core *c, struct stream *s)
+{
+    s->receivable = s->next_seq;
+    feed_receivable(c, s);
+    list_remove(&s->link_dirty);
+    if (!s->owned && s->feed_count == 0) {
+        tree_remove(&c->streams, &s->node);
+        slab_give(&c->streams_slab, s);
+    } else {
+        s->trimmed = least_floor(s);
     }
 }
 

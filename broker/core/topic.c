@@ -28,24 +28,16 @@ int topic_resolve(struct core *c, struct fanq_bytes given, bool create, struct t
     return err;
 }
 
-int topic_create(struct core *c, const struct full_name *name, struct topic **ret_topic)
+struct topic *topic_make(struct core *c, const struct full_name *name, struct stream *s)
 {
-    struct topic *t = topic_find(c, name);
-    struct stream *s = NULL;
+    char *text = malloc(name->length + 1);
     struct fanq_bytes shown;
-    char *text;
+    struct topic *t;
 
-    if (t != NULL) {
-        *ret_topic = t;
-        return 0;
-    }
-    if (c->topic_names.count >= c->options.topics_max)
-        return FANQ_ERR_LIMIT;
-    text = malloc(name->length + 1);
-    if (text == NULL || journal_reserve(c, 1) != 0 || map_reserve(&c->topic_names) != 0 ||
-        slab_reserve(&c->topics_slab, 1) != 0 || (s = stream_new(c)) == NULL) {
+    if (text == NULL || map_reserve(&c->topic_names) != 0 || slab_reserve(&c->topics_slab, 1) != 0 ||
+        (s == NULL && (s = stream_new(c)) == NULL)) {
         free(text);
-        return FANQ_ERR_NOMEM;
+        return NULL;
     }
     t = slab_take(&c->topics_slab);
     memcpy(text, name->text, name->length + 1);
@@ -54,11 +46,28 @@ int topic_create(struct core *c, const struct full_name *name, struct topic **re
     t->created_ms = c->wall_ms;
     t->stream = s;
     s->topic = t;
+    s->owned = true;
     text_tree_init(&t->subscriptions, c->options.hash_seed);
     list_init(&t->pushes);
     shown = name_shown(c, t->name, t->name_length);
     map_put(&c->topic_names, shown.data, (uint32_t)shown.length, t);
     text_tree_insert(&c->topic_order, &t->name_node, t->name, t->name_length);
+    return t;
+}
+
+int topic_create(struct core *c, const struct full_name *name, struct topic **ret_topic)
+{
+    struct topic *t = topic_find(c, name);
+
+    if (t != NULL) {
+        *ret_topic = t;
+        return 0;
+    }
+    if (c->topic_names.count >= c->options.topics_max)
+        return FANQ_ERR_LIMIT;
+    t = journal_reserve(c, 1) == 0 ? topic_make(c, name, NULL) : NULL;
+    if (t == NULL)
+        return FANQ_ERR_NOMEM;
     journal_topic(c, t);
     *ret_topic = t;
     return 0;
@@ -71,7 +80,7 @@ void topic_free(struct core *c, struct topic *t)
 
     assert(list_empty(&t->pushes));
     while ((node = text_tree_after(&t->subscriptions, "", 0)) != NULL)
-        subscription_free(c, container_of(node, struct subscription, node));
+        subscription_free(c, container_of(node, struct subscription, node), t->stream->next_seq);
     t->stream->topic = NULL;
     stream_disown(c, t->stream);
     map_remove(&c->topic_names, shown.data, (uint32_t)shown.length);
@@ -126,7 +135,7 @@ int subscribe(struct core *c, struct topic *t, struct queue *q)
     if (c->subscriptions_slab.live_count >= c->options.subscriptions_max)
         return FANQ_ERR_LIMIT;
     if (slab_reserve(&c->subscriptions_slab, 1) != 0 || journal_reserve(c, 1) != 0 ||
-        feed_open(c, q, t->stream) == NULL)
+        feed_open(c, q, t->stream, t->stream->next_seq) == NULL)
         return FANQ_ERR_NOMEM;
     subscription_new(c, t, q);
     return 0;
@@ -141,14 +150,14 @@ int unsubscribe(struct core *c, struct topic *t, struct queue *q)
     if (journal_reserve(c, 2) != 0)
         return FANQ_ERR_NOMEM;
     journal_unsubscribed(c, s);
-    subscription_free(c, s);
+    subscription_free(c, s, t->stream->next_seq);
     return 0;
 }
 
 /* What was published before stays in the queue. */
-void subscription_free(struct core *c, struct subscription *s)
+void subscription_free(struct core *c, struct subscription *s, uint64_t end)
 {
-    feed_close(c, feed_find(s->queue, s->topic->stream->number));
+    feed_close(c, feed_find(s->queue, s->topic->stream->number), end);
     list_remove(&s->link_queue);
     text_tree_remove(&s->topic->subscriptions, &s->node);
     slab_give(&c->subscriptions_slab, s);

@@ -117,10 +117,65 @@ uint64_t stream_index_push(struct stream_index *si, const struct block *block, u
     e->block = *block;
     e->block.bytes_before = si->bytes_end;
     entry_set_place(e, place);
-    e->fetching = false;
+    e->fetching = e->cached = false;
     si->bytes_end += block->bytes;
     si->tail++;
     return e->block.bytes_before;
+}
+
+void stream_index_put(struct stream_index *si, const struct block *block, uint64_t place)
+{
+    struct index_entry *e = stream_index_entry(si, si->tail);
+
+    assert(si->tail < si->capacity && si->head == 0 && si->empty == 0);
+    *e = (struct index_entry){.block = *block};
+    entry_set_place(e, place);
+    if (block->bytes_before + block->bytes > si->bytes_end)
+        si->bytes_end = block->bytes_before + block->bytes;
+    si->tail++;
+}
+
+static int compare(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+static int compare_entries(const void *left, const void *right)
+{
+    const struct index_entry *a = left, *b = right;
+    int order = compare(a->block.first_seq, b->block.first_seq);
+
+    if (order == 0)
+        order = compare(b->block.count, a->block.count);
+    if (order == 0)
+        order = compare(a->place_cold, b->place_cold);
+    if (order == 0)
+        order = compare(b->block.bytes, a->block.bytes);
+    return order != 0 ? order : compare(a->place_lsn, b->place_lsn);
+}
+
+static bool is_sorted(const struct stream_index *si)
+{
+    for (uint64_t n = 1; n < si->tail; n++) {
+        if (compare_entries(&si->ring[n - 1], &si->ring[n]) > 0)
+            return false;
+    }
+    return true;
+}
+
+/* A copy lacks what was deleted, at its ends: so the longest of those that overlap has what the others have. */
+void stream_index_sort(struct stream_index *si)
+{
+    uint64_t to = 0;
+
+    assert(si->head == 0 && si->empty == 0);
+    if (!is_sorted(si))
+        qsort(si->ring, si->tail, sizeof *si->ring, compare_entries);
+    for (uint64_t n = 0; n != si->tail; n++) {
+        if (to == 0 || si->ring[n].block.first_seq >= entry_end(&si->ring[to - 1]))
+            si->ring[to++] = si->ring[n];
+    }
+    si->tail = to;
 }
 
 struct index_entry *stream_index_first(const struct stream_index *si)

@@ -15,9 +15,11 @@
 /* An empty one has neither count nor bytes, and its first_seq is where the block ended. */
 struct index_entry {
     struct block block;
-    uint64_t place_lsn : 62; /* on the disk (place.h), when there is a log */
+    /* With a log. */
+    uint64_t place_lsn : 61; /* on the disk (place.h) */
     uint64_t place_cold : 1;
     uint64_t fetching : 1; /* on its way into memory */
+    uint64_t cached : 1;   /* came back into memory */
 };
 
 _Static_assert(sizeof(struct index_entry) == 56, "what a block costs beside its bytes");
@@ -61,6 +63,13 @@ static inline uint64_t index_count(const struct index *ix)
 
 /* Adds a block behind the others; room was reserved. Fills in its bytes_before, and gives that. */
 uint64_t stream_index_push(struct stream_index *si, const struct block *block, uint64_t place);
+
+/* The same in any order, as the block is. stream_index_sort() must follow before anything else. */
+void stream_index_put(struct stream_index *si, const struct block *block, uint64_t place);
+
+/* Sorts what was put, and drops all but one of those that overlap: the longest, and of equal ones that which is
+ * not cold. */
+void stream_index_sort(struct stream_index *si);
 
 static inline bool entry_empty(const struct index_entry *e)
 {

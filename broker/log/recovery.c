@@ -122,6 +122,61 @@ int recovery_walk(struct recovery *r, uint64_t lsn, uint64_t end, bool behind)
 
 /* ---- what there is ---- */
 
+size_t recovery_segment_at(const struct recovery *r, uint64_t lsn)
+{
+    size_t first = 0, end = r->segment_count;
+
+    while (first < end) {
+        size_t middle = first + (end - first) / 2;
+        if (r->segments[middle].number < lsn / r->directory->segment_bytes)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    return first;
+}
+
+/* Whether the segment is there in which the log had come to this end, and is one of that run. */
+static bool ended_in_run(const struct recovery *r, uint64_t end, uint64_t epoch)
+{
+    size_t i = end > 0 ? recovery_segment_at(r, end - 1) : r->segment_count;
+    const struct segment *s = &r->segments[i];
+
+    return i < r->segment_count && recovery_segment_start(r, s) < end && s->has_header &&
+           s->first_epoch == epoch;
+}
+
+/* Its own commits say so, a later run's that went on behind one of its segments, or the checkpoint. */
+static uint64_t find_proven(const struct recovery *r, uint64_t epoch)
+{
+    uint64_t proven = 0;
+
+    if (r->checkpoint != NULL && ended_in_run(r, r->checkpoint->lsn, epoch))
+        proven = r->checkpoint->lsn;
+    for (size_t i = 0; i < r->segment_count; i++) {
+        const struct segment *s = &r->segments[i];
+        const struct commit_header *first = &s->opening.header;
+
+        if (s->has_header && s->first_epoch == epoch)
+            proven = recovery_highest(proven, s->witnessed_lsn);
+        if (s->opening.valid && first->epoch == epoch)
+            proven = recovery_highest(proven, first->synced_lsn);
+        if (s->opening.valid && first->epoch > epoch && ended_in_run(r, first->previous_end, epoch))
+            proven = recovery_highest(proven, first->previous_end);
+    }
+    return proven;
+}
+
+uint64_t recovery_run_proven(struct recovery *r, uint64_t epoch)
+{
+    if (r->proven_epoch != epoch || r->proven_searched != r->searched) {
+        r->proven_lsn = find_proven(r, epoch);
+        r->proven_epoch = epoch;
+        r->proven_searched = r->searched;
+    }
+    return r->proven_lsn;
+}
+
 /* Numbers are given in the order of the log, and a run goes on with the number that it finds. So what a run cut off has a
  * number that a later run's first commits had again, or passed. */
 bool recovery_superseded(const struct recovery *r, const struct commit_header *commit)
@@ -129,58 +184,72 @@ bool recovery_superseded(const struct recovery *r, const struct commit_header *c
     uint64_t number = commit->lsn / r->directory->segment_bytes;
 
     for (size_t i = r->segment_count; i-- > 0 && r->segments[i].number > number;) {
-        const struct scan_opening *o = &r->segments[i].opening;
-        if (o->valid && o->header.epoch > commit->epoch && o->header.number <= commit->number)
+        const struct segment *s = &r->segments[i];
+        if (s->has_header && s->first_epoch > commit->epoch && s->first_number <= commit->number)
             return true;
     }
     return false;
 }
 
-/* The same for the first commits of all segments, from the last one on: of those with the same or the next higher
- * epochs the least number is kept. */
+/* The same for the first commits of all segments, from the last one on. */
 static void mark_superseded(struct recovery *r)
 {
-    uint64_t epoch = UINT64_MAX, number = UINT64_MAX; /* of the epoch that is gone over */
-    uint64_t later_number = UINT64_MAX;               /* the least of all epochs after it */
+    uint64_t epoch = UINT64_MAX, number = UINT64_MAX; /* the least number of the epoch that is gone over */
+    uint64_t later_number = UINT64_MAX;               /* and of all epochs after it */
 
     for (size_t i = r->segment_count; i-- > 0;) {
         struct segment *s = &r->segments[i];
-        const struct commit_header *first = &s->opening.header;
-        if (!s->opening.valid)
+        if (!s->has_header)
             continue;
-        if (first->epoch < epoch) {
+        if (s->first_epoch < epoch) {
             later_number = number < later_number ? number : later_number;
-            epoch = first->epoch;
+            epoch = s->first_epoch;
             number = UINT64_MAX;
         }
-        number = first->number < number ? first->number : number;
-        s->superseded = later_number <= first->number;
+        number = s->first_number < number ? s->first_number : number;
+        s->superseded = later_number <= s->first_number;
     }
+}
+
+static int open_segment(struct recovery *r, struct segment *s)
+{
+    const struct commit_header *header = &s->opening.header;
+    char name[DIRECTORY_NAME_BYTES_MAX];
+    int err = scan_open(r->directory, DIRECTORY_LOG, s->number, &s->opening);
+
+    directory_segment_name(name, DIRECTORY_LOG, s->number);
+    if (err != 0)
+        return recovery_io_error(r, name, err);
+    if (!s->opening.valid) {
+        err = recovery_load(r, DIRECTORY_LOG, s->number);
+        if (err != 0)
+            return err;
+        header = scan_next_header(&r->scan, scan_start(&r->scan));
+    }
+    s->has_header = header != NULL;
+    if (header != NULL) {
+        s->first_epoch = header->epoch;
+        s->first_number = header->number;
+    }
+    return 0;
 }
 
 static int open_segments(struct recovery *r, const struct directory_segment *found, size_t count)
 {
+    int err = 0;
+
     r->segments = calloc(count > 0 ? count : 1, sizeof(*r->segments));
     if (r->segments == NULL)
         return FANQ_ERR_NOMEM;
-    for (size_t i = 0; i < count; i++) {
-        struct segment *s = &r->segments[r->segment_count];
-        char name[DIRECTORY_NAME_BYTES_MAX];
-        int err;
-
+    for (size_t i = 0; err == 0 && i < count; i++) {
         if (found[i].kind != DIRECTORY_LOG)
             continue;
-        s->number = found[i].number;
-        s->has_index = found[i].has_index;
-        err = scan_open(r->directory, DIRECTORY_LOG, s->number, &s->opening);
-        if (err != 0) {
-            directory_segment_name(name, DIRECTORY_LOG, s->number);
-            return recovery_io_error(r, name, err);
-        }
-        r->segment_count++;
+        r->segments[r->segment_count] =
+            (struct segment){.number = found[i].number, .has_index = found[i].has_index};
+        err = open_segment(r, &r->segments[r->segment_count++]);
     }
     mark_superseded(r);
-    return 0;
+    return err;
 }
 
 static void note_numbers(struct recovery *r, const struct directory_segment *found, size_t count)

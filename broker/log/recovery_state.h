@@ -18,6 +18,11 @@ struct segment {
     bool has_index;
     bool superseded; /* what is in it was cut off: a later run went on from a place before it */
     struct scan_opening opening;
+    /* The first header in it that is valid: at its beginning, unless that is damaged, torn, or of another life. */
+    bool has_header;
+    uint64_t first_epoch, first_number;
+    uint64_t
+        witnessed_lsn; /* the highest synced_lsn of its headers behind the log's end, when that was searched */
 };
 
 struct recovery {
@@ -33,12 +38,26 @@ struct recovery {
 
     /* The end of the log, or damage (replay.c). */
     bool searched;          /* all that lies behind was looked at: */
-    uint64_t witnessed_lsn; /* something says that all below was on the disk */
+    uint64_t witnessed_lsn; /* the highest of all segments: all below was on the disk */
+
+    /* The last answer of recovery_run_proven(), which looks at all segments and is asked for each of them. */
+    uint64_t proven_epoch, proven_lsn;
+    bool proven_searched; /* as `searched` was */
 
     /* The stretch of damage that is being told (lost.c). */
     uint64_t lost_lsn;    /* all below is told */
     uint64_t lost_number; /* so is this commit */
 };
+
+static inline uint64_t recovery_segment_start(const struct recovery *r, const struct segment *s)
+{
+    return s->number * r->directory->segment_bytes;
+}
+
+static inline uint64_t recovery_highest(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
 
 /* ---- recovery.c ---- */
 
@@ -52,6 +71,10 @@ int recovery_tell_block(struct recovery *r, const struct block_header *block, ui
 bool recovery_continues(const struct cursor *last, const struct commit_header *commit);
 /* Takes commits of the loaded segment, from lsn on and below end, as long as each is whole and continues the last. */
 int recovery_walk(struct recovery *r, uint64_t lsn, uint64_t end, bool behind);
+/* The first segment that has something at or behind lsn; segment_count: there is none. */
+size_t recovery_segment_at(const struct recovery *r, uint64_t lsn);
+/* The end of what the log surely has of a run. What is whole beyond it may be what was torn and cut off. */
+uint64_t recovery_run_proven(struct recovery *r, uint64_t epoch);
 /* Whether a later run of the broker cut the log off before this commit. */
 bool recovery_superseded(const struct recovery *r, const struct commit_header *commit);
 

@@ -11,37 +11,22 @@
  * (previous_end) proves nothing: segments are written, renamed and synced in groups. */
 #include "recovery_state.h"
 
-static uint64_t segment_start(const struct recovery *r, const struct segment *s)
-{
-    return s->number * r->directory->segment_bytes;
-}
-
-/* The first segment that has something at or behind lsn. */
-static size_t segment_at(const struct recovery *r, uint64_t lsn)
-{
-    size_t i = 0;
-
-    while (i < r->segment_count && segment_start(r, &r->segments[i]) + r->directory->segment_bytes <= lsn)
-        i++;
-    return i;
-}
-
 /* Loads the segment at whose beginning the chain goes on; *ret_lsn: UINT64_MAX when there is none. */
 static int find_next(struct recovery *r, uint64_t *ret_lsn)
 {
     *ret_lsn = UINT64_MAX;
-    for (size_t i = segment_at(r, r->last.end); i < r->segment_count; i++) {
+    for (size_t i = recovery_segment_at(r, r->last.end); i < r->segment_count; i++) {
         const struct segment *s = &r->segments[i];
         int err;
 
-        if (segment_start(r, s) < r->last.end || !s->opening.valid ||
+        if (recovery_segment_start(r, s) < r->last.end || !s->opening.valid ||
             !recovery_continues(&r->last, &s->opening.header))
             continue;
         err = recovery_load(r, DIRECTORY_LOG, s->number);
         if (err != 0)
             return err;
-        if (scan_commit(&r->scan, segment_start(r, s)) != NULL) {
-            *ret_lsn = segment_start(r, s);
+        if (scan_commit(&r->scan, recovery_segment_start(r, s)) != NULL) {
+            *ret_lsn = recovery_segment_start(r, s);
             return 0;
         }
     }
@@ -50,20 +35,28 @@ static int find_next(struct recovery *r, uint64_t *ret_lsn)
 
 /* ---- the end, or damage ---- */
 
+static uint64_t search_from(const struct recovery *r, const struct segment *s)
+{
+    uint64_t start = recovery_segment_start(r, s);
+
+    return start > r->last.end ? start : r->last.end;
+}
+
 /* Looks once at all that lies behind. */
 static int find_witnesses(struct recovery *r)
 {
-    for (size_t i = segment_at(r, r->last.end); !r->searched && i < r->segment_count; i++) {
-        uint64_t start = segment_start(r, &r->segments[i]);
-        int err = recovery_load(r, DIRECTORY_LOG, r->segments[i].number);
+    const struct commit_header *h;
+
+    for (size_t i = recovery_segment_at(r, r->last.end); !r->searched && i < r->segment_count; i++) {
+        struct segment *s = &r->segments[i];
+        int err = recovery_load(r, DIRECTORY_LOG, s->number);
 
         if (err != 0)
             return err;
-        for (const struct commit_header *h =
-                 scan_next_header(&r->scan, start > r->last.end ? start : r->last.end);
-             h != NULL; h = scan_next_header(&r->scan, h->lsn + COMMIT_ALIGNMENT))
-            if (h->synced_lsn > r->witnessed_lsn)
-                r->witnessed_lsn = h->synced_lsn;
+        for (uint64_t lsn = search_from(r, s); (h = scan_next_header(&r->scan, lsn)) != NULL;
+             lsn = h->lsn + COMMIT_ALIGNMENT)
+            s->witnessed_lsn = recovery_highest(s->witnessed_lsn, h->synced_lsn);
+        r->witnessed_lsn = recovery_highest(r->witnessed_lsn, s->witnessed_lsn);
     }
     r->searched = true;
     return 0;
@@ -72,15 +65,16 @@ static int find_witnesses(struct recovery *r)
 /* Finds the commit behind damage with which to go on: one that is on the disk, or the one right behind those that were. */
 static int skip_damage(struct recovery *r, uint64_t *ret_lsn)
 {
+    *ret_lsn = UINT64_MAX;
     recovery_lost_begin(r);
-    for (size_t i = segment_at(r, r->last.end); i < r->segment_count; i++) {
-        uint64_t start = segment_start(r, &r->segments[i]);
+    for (size_t i = recovery_segment_at(r, r->last.end); i < r->segment_count; i++) {
+        const struct segment *s = &r->segments[i];
         const struct commit_header *next;
-        int err = recovery_load(r, DIRECTORY_LOG, r->segments[i].number);
+        int err = recovery_load(r, DIRECTORY_LOG, s->number);
 
         if (err != 0)
             return err;
-        next = recovery_lost_until_next(r, start > r->last.end ? start : r->last.end, r->witnessed_lsn + 1);
+        next = recovery_lost_until_next(r, search_from(r, s), recovery_run_proven(r, s->first_epoch) + 1);
         if (next != NULL) {
             r->last = (struct cursor){.anywhere = true, .end = next->lsn};
             *ret_lsn = next->lsn;
@@ -88,7 +82,6 @@ static int skip_damage(struct recovery *r, uint64_t *ret_lsn)
         }
     }
     recovery_lost_rest(r, r->witnessed_lsn);
-    *ret_lsn = UINT64_MAX;
     return 0;
 }
 

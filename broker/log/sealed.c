@@ -2,8 +2,8 @@
  *
  * All in them is on the disk, as the checkpoint is behind it. So what is not as it was sealed is damage; but one has to know
  * where a segment's commits end, since behind a run's last commit there may be what was torn off. What tells it, the best
- * first: the first commit of the segment that came next (previous_end); the segment's index; commits behind that speak of
- * it, or that the same run wrote although it went on in later segments. */
+ * first: the first commit of the segment that came next (previous_end), if that was not cut off itself; the segment's
+ * index; commits behind that speak of it, or that the same run wrote although it went on in later segments. */
 #include "recovery_state.h"
 
 #include <errno.h>
@@ -19,9 +19,9 @@ struct sealed {
     enum directory_kind kind;
     uint64_t number;
     uint64_t start;
-    uint64_t end;        /* behind its last commit, or END_UNKNOWN */
-    uint64_t next_epoch; /* of the segment that came next; 0: not known */
-    bool must_scan;      /* though there may be an index */
+    uint64_t end;     /* behind its last commit, or END_UNKNOWN */
+    bool run_went_on; /* its run surely wrote commits into later segments */
+    bool must_scan;   /* though there may be an index */
 };
 
 /* ---- commit by commit ---- */
@@ -38,7 +38,7 @@ static bool has_more(const struct recovery *r, const struct sealed *s)
     for (const struct commit_header *h = scan_next_header(&r->scan, from); h != NULL;
          h = scan_next_header(&r->scan, h->lsn + COMMIT_ALIGNMENT))
         if (h->number > last->number &&
-            (s->kind == DIRECTORY_COLD || h->synced_lsn > last->end || h->epoch == s->next_epoch))
+            (s->kind == DIRECTORY_COLD || h->synced_lsn > last->end || s->run_went_on))
             return true;
     return false;
 }
@@ -107,20 +107,27 @@ static int take_segment(struct recovery *r, struct sealed *s, bool has_index, ui
 
 /* ---- the kinds ---- */
 
-/* The first commit of the segment that came next in the log tells where this one's end; also whether its run went on. */
-static void look_behind(const struct recovery *r, size_t index, struct sealed *s)
+/* Whether the first commit of a later segment tells where the log stood before it: it is not one that was cut off. */
+static bool is_trusted(struct recovery *r, const struct segment *before, const struct commit_header *first)
 {
+    return (before->has_header && first->epoch > before->first_epoch) ||
+           recovery_run_proven(r, first->epoch) >= first->previous_end;
+}
+
+static void look_behind(struct recovery *r, size_t index, struct sealed *s)
+{
+    const struct segment *segment = &r->segments[index];
+    uint64_t segment_end = s->start + r->directory->segment_bytes;
+
+    s->run_went_on = segment->has_header && recovery_run_proven(r, segment->first_epoch) > segment_end;
     for (size_t i = index + 1; i < r->segment_count; i++) {
         const struct segment *next = &r->segments[i];
         uint64_t end = next->opening.header.previous_end;
 
         if (next->superseded || !next->opening.valid)
             continue;
-        s->next_epoch = next->opening.header.epoch;
-        if (end <= s->start)
-            s->end = s->start; /* all in it was cut off */
-        else if (end <= s->start + r->directory->segment_bytes)
-            s->end = end;
+        if (end <= segment_end && is_trusted(r, segment, &next->opening.header))
+            s->end = end > s->start ? end : s->start; /* all in it was cut off */
         return;
     }
 }

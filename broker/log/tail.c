@@ -32,6 +32,10 @@ void tail_free(struct tail *t)
         return;
     index_close(&t->index);
     pages_close(&t->pages);
+    residents_close(&t->appended);
+    residents_close(&t->cached);
+    segments_close(t);
+    free(t->unwritten.items);
     free(t->targets);
     free(t);
 }
@@ -52,7 +56,7 @@ enum { FRAME_BYTES = sizeof(struct commit_header) + sizeof(struct commit_trailer
 
 static uint64_t commit_bytes_max(const struct commit *commit)
 {
-    uint64_t bytes = FRAME_BYTES;
+    uint64_t bytes = FRAME_BYTES + commit->fact_bytes;
 
     for (uint32_t i = 0; i < commit->stream_count; i++) {
         const struct commit_stream *s = &commit->streams[i];
@@ -88,7 +92,7 @@ static uint64_t space_for_appending(const struct tail *t)
 
 uint64_t tail_room(const struct tail *t)
 {
-    uint64_t space = space_for_appending(t);
+    uint64_t space = t->options.log ? resident_space(t) : space_for_appending(t);
     uint64_t streams = index_count(&t->index) + STREAMS_NEW;
     uint64_t taken = FRAME_BYTES + COMMIT_ALIGNMENT + streams * sizeof(struct block_header);
 
@@ -103,7 +107,8 @@ uint64_t tail_room(const struct tail *t)
 struct layout {
     struct tail *tail;
     struct stream_index *index;
-    uint8_t *at;
+    uint64_t lsn;
+    uint8_t *start, *at;
     struct block block; /* records points to where its first one is; count 0: nothing in it yet */
     uint32_t block_count;
 };
@@ -129,7 +134,8 @@ static void block_close(struct layout *l)
         .first_seq = l->block.first_seq,
         .time_ms = l->block.time_ms,
         .arrival = l->block.arrival,
-        .bytes_before = stream_index_push(l->index, &l->block, 0),
+        .bytes_before =
+            stream_index_push(l->index, &l->block, l->lsn + (uint64_t)((uint8_t *)header - l->start)),
         .count = l->block.count,
         .bytes = l->block.bytes,
     };
@@ -137,6 +143,10 @@ static void block_close(struct layout *l)
     t->live_blocks++;
     t->live_bytes += block_bytes(&l->block);
     l->block_count++;
+    if (t->options.log) {
+        segments_add(t, stream_index_entry(l->index, l->index->tail - 1));
+        resident_push(t, l->index, &l->block, l->lsn);
+    }
 }
 
 /* As many of the records as the open block takes; a record that is larger than a block, alone in one. */
@@ -193,21 +203,28 @@ static void put_stream(struct layout *l, const struct commit *commit, const stru
     assert(l->index->bytes_end - bytes_before == stream->bytes);
 }
 
-/* Writes what stands around the blocks. Gives the bytes of the commit without padding. */
-static uint32_t put_frame(const struct layout *l, const struct commit *commit, uint8_t *start)
+/* Writes what stands around and behind the blocks. Gives the bytes of the commit without padding. */
+static uint32_t put_frame(struct layout *l, const struct commit *commit)
 {
-    uint32_t bytes = (uint32_t)(l->at - start) + (uint32_t)sizeof(struct commit_trailer);
+    uint32_t bytes;
 
-    *(struct commit_header *)start = (struct commit_header){
+    if (commit->fact_bytes > 0)
+        memcpy(l->at, commit->facts, commit->fact_bytes);
+    l->at += commit->fact_bytes;
+    bytes = (uint32_t)(l->at - l->start) + (uint32_t)sizeof(struct commit_trailer);
+    *(struct commit_header *)l->start = (struct commit_header){
         .magic = COMMIT_MAGIC,
         .version = COMMIT_VERSION,
         .kind = COMMIT_LOG,
         .epoch = l->tail->options.epoch,
         .number = commit->number,
-        .lsn = l->tail->lsn,
+        .lsn = l->lsn,
+        .previous_end = l->tail->previous_end,
         .time_ms = commit->time_ms,
         .bytes = bytes,
         .block_count = l->block_count,
+        .fact_bytes = commit->fact_bytes,
+        .fact_count = commit->fact_count,
     };
     memset(l->at, 0, commit_bytes_aligned(bytes) - (bytes - sizeof(struct commit_trailer)));
     return bytes;
@@ -232,38 +249,65 @@ static int reserve_targets(struct tail *t, uint32_t count)
     return 0;
 }
 
-static int reserve(struct tail *t, const struct commit *commit)
+/* Where a commit of up to so many bytes goes: an image is filled once, and no commit is in two. */
+static uint64_t place_commit(const struct tail *t, uint64_t bytes_max)
+{
+    uint64_t left = t->options.segment_bytes - t->lsn % t->options.segment_bytes;
+
+    return t->options.log && bytes_max > left ? t->lsn + left : t->lsn;
+}
+
+static int reserve_log(struct tail *t, uint64_t lsn, uint64_t block_count)
+{
+    int err = resident_reserve(t, block_count);
+
+    if (lsn % t->options.segment_bytes == 0)
+        segments_settle(t);
+    return err != 0 ? err : segments_reserve(t, lsn);
+}
+
+static int reserve(struct tail *t, const struct commit *commit, uint64_t lsn)
 {
     int err = reserve_targets(t, commit->stream_count);
+    uint64_t block_count = 0;
 
     for (uint32_t i = 0; err == 0 && i < commit->stream_count; i++) {
         const struct commit_stream *s = &commit->streams[i];
-        err = index_reserve(&t->index, s->stream, block_count_max(s->count, s->bytes), &t->targets[i]);
+        uint64_t count_max = block_count_max(s->count, s->bytes);
+        err = index_reserve(&t->index, s->stream, count_max, &t->targets[i]);
+        block_count += count_max;
     }
-    return err;
+    return err == 0 && t->options.log ? reserve_log(t, lsn, block_count) : err;
 }
 
 int tail_append(struct tail *t, const struct commit *commit, struct tail_commit *ret_commit)
 {
-    struct layout l = {.tail = t};
-    uint8_t *start;
+    uint64_t bytes_max = commit_bytes_max(commit);
+    struct layout l = {.tail = t, .lsn = place_commit(t, bytes_max)};
+    struct tail_commit placed;
     uint32_t bytes;
-    int err = reserve(t, commit);
+    int err = reserve(t, commit, l.lsn);
 
     if (err == 0)
-        err = pages_place(&t->pages, PAGES_NEW, commit_bytes_max(commit), &start);
+        err = pages_place(&t->pages, PAGES_NEW, bytes_max, &l.start);
     if (err != 0)
         return err;
-    l.at = start + sizeof(struct commit_header);
+    assert(!t->options.log || pages_used(&t->pages, PAGES_NEW) == l.lsn % t->options.segment_bytes);
+    l.at = l.start + sizeof(struct commit_header);
     for (uint32_t i = 0; i < commit->stream_count; i++) {
         l.index = t->targets[i];
         put_stream(&l, commit, &commit->streams[i]);
     }
-    bytes = put_frame(&l, commit, start);
-    pages_take(&t->pages, PAGES_NEW, commit_bytes_aligned(bytes));
-    t->lsn += commit_bytes_aligned(bytes);
+    bytes = put_frame(&l, commit);
+    placed = (struct tail_commit){l.start, (uint32_t)commit_bytes_aligned(bytes), l.lsn};
+    if (t->options.log)
+        unwritten_push(t, &placed);
+    pages_take(&t->pages, PAGES_NEW, placed.bytes);
+    t->lsn = t->previous_end = placed.lsn + placed.bytes;
     t->commits++;
     t->commit_bytes += bytes;
+    if (ret_commit != NULL)
+        *ret_commit = placed;
     return 0;
 }
 
@@ -281,12 +325,24 @@ bool tail_block(void *tail, uint64_t stream, uint64_t seq, struct block *ret_blo
     return true;
 }
 
-void block_release(struct tail *t, const struct index_entry *e)
+void block_leave(struct tail *t, struct index_entry *e)
+{
+    pages_unuse_block(&t->pages, block_start(&e->block), block_bytes(&e->block));
+    if (e->cached)
+        t->cached_bytes -= block_bytes(&e->block);
+    e->cached = false;
+    e->block.records = NULL;
+}
+
+void block_release(struct tail *t, struct index_entry *e)
 {
     uint64_t bytes = block_bytes(&e->block);
 
     assert(t->live_blocks > 0 && t->live_bytes >= bytes);
-    pages_unuse_block(&t->pages, block_start(&e->block), bytes);
+    if (e->block.records != NULL)
+        block_leave(t, e);
+    if (t->options.log)
+        segments_subtract(t, e);
     t->live_blocks--;
     t->live_bytes -= bytes;
 }
@@ -294,7 +350,7 @@ void block_release(struct tail *t, const struct index_entry *e)
 /* Drops the stream's blocks that end at or below seq. */
 static void drop_below(struct tail *t, struct stream_index *si, uint64_t seq)
 {
-    const struct index_entry *e;
+    struct index_entry *e;
 
     while ((e = stream_index_first(si)) != NULL && entry_end(e) <= seq) {
         block_release(t, e);
@@ -339,6 +395,7 @@ void tail_figures(const struct tail *t, struct tail_figures *ret_figures)
         .held_bytes = t->pages.held * TAIL_PAGE_BYTES,
         .live_blocks = t->live_blocks,
         .live_bytes = t->live_bytes,
+        .cached_bytes = t->cached_bytes,
         .commits = t->commits,
         .commit_bytes = t->commit_bytes,
         .moved_blocks = t->moved_blocks,
