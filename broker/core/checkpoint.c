@@ -166,22 +166,26 @@ static int write_holes(struct facts *facts, const struct run *r)
     return err;
 }
 
+/* What is gone comes first: so whatever way the rest was cut into runs, equal states give equal facts. */
 static int write_messages(const struct core *c, struct facts *facts, const struct feed *f)
 {
+    struct tree_node *first = tree_first(&f->runs);
     uint64_t seq = 0;
     int err = 0;
 
-    for (struct tree_node *node = tree_first(&f->runs); err == 0 && node != NULL; node = tree_next(node)) {
+    for (struct tree_node *node = first; err == 0 && node != NULL; node = tree_next(node)) {
         const struct run *r = container_of(node, struct run, node);
 
         err = write_gone(facts, f, seq, r->node.key);
         if (err == 0)
-            err = write_history(c, facts, r);
-        if (err == 0)
             err = write_holes(facts, r);
         seq = r->end;
     }
-    return err == 0 ? write_gone(facts, f, seq, f->next) : err;
+    if (err == 0)
+        err = write_gone(facts, f, seq, f->next);
+    for (struct tree_node *node = first; err == 0 && node != NULL; node = tree_next(node))
+        err = write_history(c, facts, container_of(node, struct run, node));
+    return err;
 }
 
 /* ---- the steps ---- */

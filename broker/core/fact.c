@@ -194,17 +194,21 @@ static void write_field(struct facts *facts, enum field field, const struct fact
     }
 }
 
+static bool goes_on(const struct fact *last, const struct fact *fact)
+{
+    return last->kind == fact->kind && last->stream == fact->stream && last->queue_id == fact->queue_id &&
+           last->end == fact->first && last->deliveries == fact->deliveries &&
+           last->first_receive_ms == fact->first_receive_ms && last->due_ms == fact->due_ms;
+}
+
 /* Whether `fact` goes on where the last one ended: gives that one's first, and takes it away. */
 static bool take_neighbour(struct facts *facts, const struct fact *fact, uint64_t *ret_first)
 {
-    struct fact_cursor c;
+    struct fact_cursor c = fact_cursor_over(facts->data + facts->last, facts->length - facts->last);
     struct fact last;
 
-    if (fact->kind != FACT_GONE || facts->last == facts->length || facts->data[facts->last] != FACT_GONE)
-        return false;
-    c = fact_cursor_over(facts->data + facts->last, facts->length - facts->last);
-    if (fact_next(&c, &last) != 1 || last.stream != fact->stream || last.queue_id != fact->queue_id ||
-        last.end != fact->first)
+    if ((fact->kind != FACT_GONE && fact->kind != FACT_HELD) || fact_next(&c, &last) != 1 ||
+        !goes_on(&last, fact))
         return false;
     *ret_first = last.first;
     facts->length = facts->last;

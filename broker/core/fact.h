@@ -74,7 +74,7 @@ struct fact_cursor {
 
 static inline struct fact_cursor fact_cursor_over(const uint8_t *facts, uint64_t bytes)
 {
-    return (struct fact_cursor){facts, facts + bytes};
+    return (struct fact_cursor){facts, bytes > 0 ? facts + bytes : facts};
 }
 
 /* Takes the next fact. 1: it is in *ret_fact; 0: there is none left; FANQ_ERR_INVALID: these bytes are no facts. Never reads
@@ -96,5 +96,5 @@ int facts_reserve(struct facts *facts, size_t count);
 
 void facts_clear(struct facts *facts); /* keeps the memory, unless it is much */
 
-/* A GONE that follows upon the last fact, a GONE of the same feed, makes that one longer. */
+/* A GONE or HELD that only goes on where the last fact ended makes that one longer. */
 void facts_add(struct facts *facts, const struct fact *fact);

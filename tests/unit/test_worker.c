@@ -208,7 +208,8 @@ static void ping_pong(uint32_t spin_us, uint32_t passes)
     atomic_store(&players[1].other, workers[0]);
     assert_true(ring_push(there, &first)); /* this thread, once, before it begins */
     worker_wake(workers[0]);
-    while (atomic_load(&players[0].passes) <= passes)
+    /* Both are done, the last wake of the other included: then they may be freed. */
+    while (atomic_load(&players[0].passes) <= passes || atomic_load(&players[1].passes) < passes)
         pause_us(1000);
     worker_stop(workers[0]);
     worker_stop(workers[1]);

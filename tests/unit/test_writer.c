@@ -23,14 +23,6 @@ enum {
     COMMITS_MAX = 64
 };
 
-/* As in directory.c, which need not be there to test the writer. */
-void directory_segment_name(char ret_name[DIRECTORY_NAME_BYTES_MAX], enum directory_kind kind,
-                            uint64_t number)
-{
-    snprintf(ret_name, DIRECTORY_NAME_BYTES_MAX, "%s-%016llx", kind == DIRECTORY_LOG ? "log" : "spare",
-             (unsigned long long)number);
-}
-
 /* ---- the disk ---- */
 
 struct disk_file {
