@@ -11,16 +11,10 @@
 #include "generator.h"
 #include "proto/fanq_error.h"
 #include "proto/frame.h"
-#include "proto/record.h"
 #include "report.h"
+#include "train.h"
 
-enum {
-    WARMUP_MS = 60,
-    MEASURED_MS = 250,
-    PROBE_MS = 80,
-    BATCH_MAX = 256,
-    BATCH_BYTES_MAX = 256 * (1024 + FANQ_RECORD_PLAIN_BYTES)
-};
+enum { WARMUP_MS = 60, MEASURED_MS = 250, PROBE_MS = 80 };
 
 struct cell {
     size_t size;
@@ -51,14 +45,6 @@ struct fanout {
     uint64_t bytes;
 };
 
-/* How many messages of that size fit, but at most the usual 256. */
-static uint32_t batch_of_bytes(size_t size, size_t bytes)
-{
-    size_t fit = bytes / (FANQ_RECORD_PLAIN_BYTES + size);
-
-    return fit == 0 ? 1 : fit > BATCH_MAX ? BATCH_MAX : (uint32_t)fit;
-}
-
 static int fanout_open(struct fanout *f)
 {
     struct generator_options options = {
@@ -69,7 +55,7 @@ static int fanout_open(struct fanout *f)
         return err;
     options.url = f->ceiling.process.url;
     options.relay = true;
-    options.batch = batch_of_bytes(f->cell.size, FANQ_DELIVERY_BYTES_MAX);
+    options.batch = train_batch(f->cell.size, FANQ_DELIVERY_BYTES_MAX);
     err = generator_new(&options, f->error, &f->relay);
     if (err != 0)
         return err;
@@ -227,10 +213,9 @@ static int fanout_cell(const struct case_options *options, struct bench_error *e
 static const size_t sizes[] = {16, 128, 1024, 16384};
 static const uint32_t subscriber_counts[] = {1, 4, 16, 64};
 
-/* 256 messages, but not much more than a quarter of a megabyte: nobody gathers 4 MiB before publishing. */
 static struct cell cell_batched(size_t size, uint32_t subscriber_count)
 {
-    return (struct cell){size, subscriber_count, batch_of_bytes(size, BATCH_BYTES_MAX)};
+    return (struct cell){size, subscriber_count, train_batch(size, TRAIN_BATCH_BYTES_MAX)};
 }
 
 static int usual_cells(const struct case_options *options, struct bench_error *error)

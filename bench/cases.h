@@ -12,7 +12,8 @@
 enum { ROUNDS_MIN = 5, ROUNDS_MAX = 101 };
 
 struct case_options {
-    const char *url; /* of the broker under test */
+    const char *fanqd; /* for cases that start brokers of their own */
+    const char *url;   /* of the broker under test, which keeps everything in memory */
     clockid_t broker_clock;
     bool full;
     uint32_t round_count;
@@ -43,3 +44,16 @@ int case_idle(const struct case_options *options, struct bench_error *error);
 
 /* From publish to receipt at a given rate; against the relay. */
 int case_latency(const struct case_options *options, struct bench_error *error);
+
+/* Publish to a topic, push to the subscribers of N queues, with everything on the disk; against the disk, and
+ * against the same in memory. */
+int case_durable(const struct case_options *options, struct bench_error *error);
+
+/* A publisher that waits for each answer; against the same way without a broker. */
+int case_durable_latency(const struct case_options *options, struct bench_error *error);
+
+/* From the start of a broker that was killed to its first answer. */
+int case_recovery(const struct case_options *options, struct bench_error *error);
+
+/* From thread to thread through the broker's ring; against a queue with a mutex. */
+int case_ring(const struct case_options *options, struct bench_error *error);

@@ -157,3 +157,27 @@ int control_queue_delete(struct control *control, const char *queue)
 {
     return call_with_name(control, FANQ_OP_QUEUE_DELETE, queue);
 }
+
+int control_stats(struct control *control, struct fanq_stats_reply *ret_stats)
+{
+    struct fanq_request request = {.op = FANQ_OP_STATS};
+    struct fanq_reply reply;
+    int err = control_call(control, &request, &reply);
+
+    if (err != 0)
+        return err;
+    if (reply.op != FANQ_REPLY_STATS)
+        return bench_fail(control->error, FANQ_ERR_PROTOCOL, "STATS was answered with %s",
+                          fanq_reply_name(reply.op));
+    *ret_stats = reply.stats;
+    return 0;
+}
+
+uint64_t stats_value(const struct fanq_stats_reply *stats, const char *name)
+{
+    for (uint32_t i = 0; i < stats->count; i++)
+        if (stats->stats[i].name.length == strlen(name) &&
+            memcmp(stats->stats[i].name.data, name, strlen(name)) == 0)
+            return stats->stats[i].value;
+    return 0;
+}

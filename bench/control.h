@@ -38,3 +38,9 @@ int control_subscribe(struct control *control, const char *topic, const char *qu
 int control_purge(struct control *control, const char *queue);
 int control_topic_delete(struct control *control, const char *topic);
 int control_queue_delete(struct control *control, const char *queue);
+
+/* The broker's figures; lent as an answer is. */
+int control_stats(struct control *control, struct fanq_stats_reply *ret_stats);
+
+/* The figure of that name; 0 when this broker has none. */
+uint64_t stats_value(const struct fanq_stats_reply *stats, const char *name);

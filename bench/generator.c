@@ -399,6 +399,24 @@ static void drain(struct generator *g, uint32_t started)
         consumer_join(&g->consumers[i]);
 }
 
+/* Everything but the threads' start and end. */
+static int measure(struct generator *g, const struct generator_round *round, struct sample *first,
+                   struct sample *last)
+{
+    int err = 0;
+
+    sleep_ms(g, round->warmup_ms);
+    if (round->mark != NULL)
+        err = round->mark(round->mark_context);
+    *first = sample_take(g, round);
+    if (err == 0)
+        sleep_ms(g, round->measured_ms);
+    *last = sample_take(g, round);
+    if (err == 0 && round->mark != NULL)
+        err = round->mark(round->mark_context);
+    return err;
+}
+
 int generator_run(struct generator *g, const struct generator_round *round,
                   struct generator_figures *ret_figures)
 {
@@ -410,17 +428,16 @@ int generator_run(struct generator *g, const struct generator_round *round,
     g->publisher.messages_max = 0;
     err = start_threads(g, &started);
     if (err == 0) {
-        sleep_ms(g, round->warmup_ms);
-        first = sample_take(g, round);
-        sleep_ms(g, round->measured_ms);
-        last = sample_take(g, round);
+        err = measure(g, round, &first, &last);
         atomic_store(&g->flow.stop, true);
         flow_wake(&g->flow);
         publisher_join(&g->publisher);
     }
     drain(g, started);
-    if (bench_error_get(g->flow.error) != 0)
-        return bench_error_get(g->flow.error);
+    if (err == 0)
+        err = bench_error_get(g->flow.error);
+    if (err != 0)
+        return err;
     sample_counts(g, &after);
     *ret_figures = figures_between(&first, &last);
     ret_figures->round_delivered = after.delivered - before.delivered;

@@ -38,6 +38,10 @@ struct generator_round {
     uint32_t measured_ms;
     bool has_peer_clock;
     clockid_t peer_clock; /* of the CPU time of what is measured */
+
+    /* NULL, or called when the time that counts begins, and again when it ends. 0 or an error, which ends the round. */
+    int (*mark)(void *context);
+    void *mark_context;
 };
 
 struct generator_figures {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cases.h"
+#include "control.h"
 #include "report.h"
 
 struct bench_case {
@@ -20,6 +21,9 @@ static const struct bench_case cases[] = {
     {"queue", {case_queue, case_queue_single, case_wake}},
     {"idle", {case_idle}},
     {"latency", {case_latency}},
+    {"durable", {case_durable, case_durable_latency}},
+    {"recovery", {case_recovery}},
+    {"ring", {case_ring}},
 };
 
 enum { CASE_COUNT = sizeof cases / sizeof cases[0] };
@@ -39,6 +43,10 @@ static void usage(FILE *out)
         "  fanout   publish to a topic, push to the subscribers of N queues; beside a bare relay\n"
         "  queue    receive in batches with and without deletes; one message at a time; waking a long poll\n"
         "  idle     publish to a topic with 1,000 idle queues; beside one with a single queue\n"
+        "  latency  publish to receipt at a given rate; beside a bare relay\n"
+        "  durable  fanout and a waiting publisher with everything on the disk; beside the disk and memory\n"
+        "  recovery the time from the start of a broker that was killed to its first answer\n"
+        "  ring     from thread to thread through the broker's ring; beside a queue with a mutex\n"
         "\n"
         "options:\n"
         "  --json            one JSON object a line on stdout, and nothing else there\n"
@@ -84,7 +92,10 @@ static void case_want(struct arguments *arguments, const char *name)
             arguments->wanted[i] = true;
             return;
         }
-    fprintf(stderr, "fanq-bench: there is no case \"%s\"; there are: fanout, queue, idle, latency\n", name);
+    fprintf(stderr, "fanq-bench: there is no case \"%s\"; there are:", name);
+    for (size_t i = 0; i < CASE_COUNT; i++)
+        fprintf(stderr, " %s", cases[i].name);
+    fputc('\n', stderr);
     exit(2);
 }
 
@@ -147,13 +158,42 @@ static void arguments_parse(struct arguments *arguments, int argc, char **argv)
         case_want(arguments, argv[optind++]);
 }
 
+/* The longest turns of the broker's loop since it was started. */
+static int report_turns(const char *url, const char *after, struct bench_error *error)
+{
+    struct fanq_stats_reply stats = {0};
+    struct control control;
+    int err = control_open(&control, url, error);
+
+    if (err == 0)
+        err = control_stats(&control, &stats);
+    if (err == 0) {
+        const struct figure row[] = {
+            {"case", "case", FIGURE_TEXT, .text = "turns"},
+            {"after", "after", FIGURE_TEXT, .text = after},
+            {"turn_us_max", "us", FIGURE_COUNT, .value = (double)stats_value(&stats, "turn_us_max")},
+            {"turn_cpu_us_max", "CPU us", FIGURE_COUNT,
+             .value = (double)stats_value(&stats, "turn_cpu_us_max")},
+        };
+
+        report_row(row, sizeof row / sizeof row[0]);
+    }
+    control_close(&control);
+    return err;
+}
+
 static int cases_run(const struct arguments *arguments, struct bench_error *error)
 {
     int err = 0;
 
-    for (size_t i = 0; i < CASE_COUNT; i++)
-        for (size_t j = 0; j < 3 && arguments->wanted[i] && cases[i].runs[j] != NULL && err == 0; j++)
+    for (size_t i = 0; i < CASE_COUNT && err == 0; i++) {
+        if (!arguments->wanted[i])
+            continue;
+        for (size_t j = 0; j < 3 && cases[i].runs[j] != NULL && err == 0; j++)
             err = cases[i].runs[j](&arguments->options, error);
+        if (err == 0 && arguments->options.full)
+            err = report_turns(arguments->options.url, cases[i].name, error);
+    }
     return err;
 }
 
@@ -172,6 +212,7 @@ int main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN); /* cannot fail for a signal that exists */
     err = process_start_broker(&broker, &(struct process_broker){.fanqd = arguments.fanqd}, &error);
     if (err == 0) {
+        arguments.options.fanqd = arguments.fanqd;
         arguments.options.url = broker.url;
         arguments.options.broker_clock = broker.cpu_clock;
         err = cases_run(&arguments, &error);

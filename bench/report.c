@@ -31,6 +31,9 @@ static void json_figure(const struct figure *figure)
     case FIGURE_RATIO:
         printf("%.3f", figure->value);
         break;
+    case FIGURE_FLAG:
+        printf("%s", figure->value != 0 ? "true" : "false");
+        break;
     }
 }
 
@@ -78,6 +81,9 @@ static void format_figure(const struct figure *figure, char text[CELL_BYTES])
         break;
     case FIGURE_RATIO:
         (void)snprintf(text, CELL_BYTES, "%.2f", figure->value);
+        break;
+    case FIGURE_FLAG:
+        (void)snprintf(text, CELL_BYTES, "%s", figure->value != 0 ? "yes" : "no");
         break;
     }
 }

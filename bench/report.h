@@ -9,7 +9,8 @@ enum figure_kind {
     FIGURE_TEXT,
     FIGURE_COUNT, /* a whole number */
     FIGURE_RATE,  /* a large number; people read it as 12.3 M */
-    FIGURE_RATIO  /* a small number with its fraction */
+    FIGURE_RATIO, /* a small number with its fraction */
+    FIGURE_FLAG   /* 0: no; else yes */
 };
 
 struct figure {

@@ -7,6 +7,12 @@
 
 #include "proto/reply.h"
 
+enum {
+    TRAIN_BATCH_MAX = 256,
+    TRAIN_BATCH_BYTES_MAX =
+        256 * (1024 + FANQ_RECORD_PLAIN_BYTES) /* nobody gathers 4 MiB before publishing */
+};
+
 struct train {
     uint8_t *data;
     uint32_t frame_count;
@@ -33,4 +39,12 @@ void train_stamp(struct train *train, uint32_t frame, uint64_t request_id, uint3
 static inline size_t train_record_bytes(size_t size)
 {
     return FANQ_RECORD_PLAIN_BYTES + size;
+}
+
+/* How many messages of that size a publish has: as many as fit into so many bytes, at least one, at most 256. */
+static inline uint32_t train_batch(size_t size, size_t bytes)
+{
+    size_t fit = bytes / train_record_bytes(size);
+
+    return fit == 0 ? 1 : fit > TRAIN_BATCH_MAX ? TRAIN_BATCH_MAX : (uint32_t)fit;
 }

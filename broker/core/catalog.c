@@ -30,11 +30,15 @@ static uint64_t oldest_age_ms(const struct core *c, const struct queue *q)
     return c->wall_ms - oldest;
 }
 
-void reply_queue(struct core *c, uint32_t connection, uint64_t id, const struct queue *q, struct effects *out)
+int reply_queue(struct core *c, uint32_t connection, uint64_t id, const struct queue *q, struct effects *out)
 {
-    struct fanq_queue_reply *reply = &reply_add(out, connection, FANQ_REPLY_QUEUE, id)->queue;
+    struct fanq_bytes name = keep(out, name_shown(c, q->name, q->name_length));
+    struct fanq_queue_reply *reply;
 
-    reply->name = keep(out, name_shown(c, q->name, q->name_length));
+    if (name.length == 0)
+        return FANQ_ERR_NOMEM;
+    reply = &reply_add(out, connection, FANQ_REPLY_QUEUE, id)->queue;
+    reply->name = name;
     reply->queue_id = q->id;
     reply->attributes.set = 1u << FANQ_QUEUE_VISIBILITY_MS | 1u << FANQ_QUEUE_RECEIVE_WAIT_MS;
     reply->attributes.visibility_ms = q->visibility_ms;
@@ -48,17 +52,23 @@ void reply_queue(struct core *c, uint32_t connection, uint64_t id, const struct 
     reply->sent = reply->visible + q->in_flight + q->delayed + q->deleted + q->purged;
     reply->delivered = q->delivered;
     reply->deleted = q->deleted;
+    return 0;
 }
 
-void reply_topic(struct core *c, uint32_t connection, uint64_t id, const struct topic *t, struct effects *out)
+int reply_topic(struct core *c, uint32_t connection, uint64_t id, const struct topic *t, struct effects *out)
 {
-    struct fanq_topic_reply *reply = &reply_add(out, connection, FANQ_REPLY_TOPIC, id)->topic;
+    struct fanq_bytes name = keep(out, name_shown(c, t->name, t->name_length));
+    struct fanq_topic_reply *reply;
 
-    reply->name = keep(out, name_shown(c, t->name, t->name_length));
+    if (name.length == 0)
+        return FANQ_ERR_NOMEM;
+    reply = &reply_add(out, connection, FANQ_REPLY_TOPIC, id)->topic;
+    reply->name = name;
     reply->stream = t->stream->number;
     reply->subscription_count = t->subscriptions.count;
     reply->created_ms = t->created_ms;
     reply->published = t->stream->next_seq; /* all that ever came is numbered */
+    return 0;
 }
 
 /* ---- listing ---- */
@@ -143,7 +153,7 @@ static int create_queue(struct core *c, uint32_t connection, const struct fanq_r
     if (err == 0)
         err = queue_create(c, &name, &r->queue.attributes, &q);
     if (err == 0)
-        answer_when_safe(c, out, connection, r->id, FANQ_REPLY_QUEUE, q->id);
+        err = answer_when_safe(c, out, connection, r->id, FANQ_REPLY_QUEUE, q->id);
     return err;
 }
 
@@ -154,8 +164,7 @@ static int set_queue(struct core *c, uint32_t connection, const struct fanq_requ
         return FANQ_ERR_NOMEM;
     queue_set(q, &r->queue.attributes);
     journal_queue(c, q);
-    answer_when_safe(c, out, connection, r->id, FANQ_REPLY_QUEUE, q->id);
-    return 0;
+    return answer_when_safe(c, out, connection, r->id, FANQ_REPLY_QUEUE, q->id);
 }
 
 static int queue_op(struct core *c, uint32_t connection, const struct fanq_request *r, struct effects *out)
@@ -169,8 +178,7 @@ static int queue_op(struct core *c, uint32_t connection, const struct fanq_reque
     case FANQ_OP_QUEUE_SET:
         return set_queue(c, connection, r, q, out);
     case FANQ_OP_QUEUE_GET:
-        reply_queue(c, connection, r->id, q, out);
-        return 0;
+        return reply_queue(c, connection, r->id, q, out);
     case FANQ_OP_PURGE:
         err = queue_purge(c, q);
         break;
@@ -179,7 +187,7 @@ static int queue_op(struct core *c, uint32_t connection, const struct fanq_reque
         break;
     }
     if (err == 0)
-        answer_when_safe(c, out, connection, r->id, FANQ_REPLY_OK, 0);
+        err = answer_when_safe(c, out, connection, r->id, FANQ_REPLY_OK, 0);
     return err;
 }
 
@@ -195,7 +203,7 @@ static int create_topic(struct core *c, uint32_t connection, const struct fanq_r
     if (err == 0)
         err = topic_create(c, &name, &t);
     if (err == 0)
-        answer_when_safe(c, out, connection, r->id, FANQ_REPLY_TOPIC, t->stream->number);
+        err = answer_when_safe(c, out, connection, r->id, FANQ_REPLY_TOPIC, t->stream->number);
     return err;
 }
 
@@ -204,14 +212,12 @@ static int topic_op(struct core *c, uint32_t connection, const struct fanq_reque
     struct topic *t;
     int err = topic_resolve(c, r->name, false, &t);
 
-    if (err == 0 && r->op == FANQ_OP_TOPIC_GET) {
-        reply_topic(c, connection, r->id, t, out);
-        return 0;
-    }
+    if (err == 0 && r->op == FANQ_OP_TOPIC_GET)
+        return reply_topic(c, connection, r->id, t, out);
     if (err == 0)
         err = topic_delete(c, t, out);
     if (err == 0)
-        answer_when_safe(c, out, connection, r->id, FANQ_REPLY_OK, 0);
+        err = answer_when_safe(c, out, connection, r->id, FANQ_REPLY_OK, 0);
     return err;
 }
 
@@ -227,7 +233,7 @@ static int subscription_op(struct core *c, uint32_t connection, const struct fan
     if (err == 0)
         err = r->op == FANQ_OP_SUBSCRIBE ? subscribe(c, t, q) : unsubscribe(c, t, q);
     if (err == 0)
-        answer_when_safe(c, out, connection, r->id, FANQ_REPLY_OK, 0);
+        err = answer_when_safe(c, out, connection, r->id, FANQ_REPLY_OK, 0);
     return err;
 }
 

@@ -33,7 +33,8 @@ static void check_runs(const struct feed *f, struct held *held)
         assert(gone_next_live(&f->gone, first, r->end) == first);
         assert(gone_last_live_end(&f->gone, first, r->end) == r->end);
         assert(r->deliveries > 0 || r->holder->kind == HOLDER_REDELIVERY || r->holder->kind == HOLDER_ABSENT);
-        if (r->holder->kind == HOLDER_BATCH || r->holder->kind == HOLDER_DELAY)
+        if (list_first(&r->holder->runs) == &r->link && /* once for each */
+            (r->holder->kind == HOLDER_BATCH || r->holder->kind == HOLDER_DELAY))
             check_holder(r->holder, f->queue, r->holder->kind);
         if (r->holder->kind == HOLDER_BATCH)
             held->in_flight += r->live;

@@ -60,7 +60,7 @@ static int change_step(struct core *c, uint32_t connection, const struct fanq_re
     }
     err = r->op == FANQ_OP_NACK ? nack_step(c, &r->change, &changed) : extend_step(c, &r->change, &changed);
     if (err == 0)
-        answer_when_safe(c, out, connection, r->id, FANQ_REPLY_CHANGED, changed);
+        err = answer_when_safe(c, out, connection, r->id, FANQ_REPLY_CHANGED, changed);
     return err;
 }
 

@@ -88,7 +88,7 @@ void answer_ok_range(struct core *c, struct effects *out, uint32_t connection, u
         reply_ok(c, out, connection, id, 1);
 }
 
-static void reply_object(struct core *c, struct effects *out, const struct pending *p)
+static int reply_object(struct core *c, struct effects *out, const struct pending *p)
 {
     const struct stream *s;
     const struct queue *q;
@@ -97,46 +97,44 @@ static void reply_object(struct core *c, struct effects *out, const struct pendi
     case FANQ_REPLY_QUEUE:
         q = queue_by_id(c, p->object);
         if (q != NULL)
-            reply_queue(c, p->connection, p->id, q, out);
-        else
-            reply_error(out, p->connection, p->id, FANQ_ERR_QUEUE_NOT_FOUND); /* deleted meanwhile */
-        break;
+            return reply_queue(c, p->connection, p->id, q, out);
+        reply_error(out, p->connection, p->id, FANQ_ERR_QUEUE_NOT_FOUND); /* deleted meanwhile */
+        return 0;
     case FANQ_REPLY_TOPIC:
         s = stream_find(c, p->object);
         if (s != NULL && s->topic != NULL)
-            reply_topic(c, p->connection, p->id, s->topic, out);
-        else
-            reply_error(out, p->connection, p->id, FANQ_ERR_TOPIC_NOT_FOUND);
-        break;
+            return reply_topic(c, p->connection, p->id, s->topic, out);
+        reply_error(out, p->connection, p->id, FANQ_ERR_TOPIC_NOT_FOUND);
+        return 0;
     default:
         reply_add(out, p->connection, p->reply_op, p->id)->changed = p->object;
-        break;
+        return 0;
     }
 }
 
-void answer_when_safe(struct core *c, struct effects *out, uint32_t connection, uint64_t id,
-                      enum fanq_reply_op op, uint64_t object)
+int answer_when_safe(struct core *c, struct effects *out, uint32_t connection, uint64_t id,
+                     enum fanq_reply_op op, uint64_t object)
 {
     struct pending now = {.connection = connection, .id = id, .reply_op = op, .object = object};
     struct pending *p;
 
-    if (!answers_wait(c)) {
-        reply_object(c, out, &now);
-        return;
-    }
+    if (!answers_wait(c))
+        return reply_object(c, out, &now);
     p = answer_with_commit(c, PENDING_REPLY, connection, id);
     p->reply_op = op;
     p->object = object;
+    return 0;
 }
 
-void pending_answer(struct core *c, const struct pending *p, struct effects *out)
+int pending_answer(struct core *c, const struct pending *p, struct effects *out)
 {
     if (session_of(c, p->connection)->serial != p->serial)
-        return; /* the connection has ended */
+        return 0; /* the connection has ended */
+    if (p->kind == PENDING_REPLY)
+        return reply_object(c, out, p);
     if (p->kind == PENDING_OK)
         reply_ok(c, out, p->connection, p->id, p->count);
-    else if (p->kind == PENDING_PUBLISHED)
-        reply_add(out, p->connection, FANQ_REPLY_PUBLISHED, p->id)->published = p->published;
     else
-        reply_object(c, out, p);
+        reply_add(out, p->connection, FANQ_REPLY_PUBLISHED, p->id)->published = p->published;
+    return 0;
 }

@@ -309,7 +309,7 @@ static int replay_held(struct core *c, const struct fact *fact)
     struct holder *to;
     int err;
 
-    if (fact->deliveries > UINT32_MAX)
+    if (fact->deliveries == 0 || fact->deliveries > UINT32_MAX)
         return FANQ_ERR_INVALID;
     if (f == NULL)
         return 0;

@@ -333,9 +333,9 @@ void answer_ok_with_commit(struct core *c, uint32_t connection, uint64_t id);
 struct pending *answer_with_commit(struct core *c, enum pending_kind kind, uint32_t connection, uint64_t id);
 /* Answers at once, or, in a durable core, as soon as everything so far is synced. Both were reserved for before. */
 void answer_ok_range(struct core *c, struct effects *out, uint32_t connection, uint64_t id);
-void answer_when_safe(struct core *c, struct effects *out, uint32_t connection, uint64_t id,
-                      enum fanq_reply_op op, uint64_t object);
-void pending_answer(struct core *c, const struct pending *p, struct effects *out);
+int answer_when_safe(struct core *c, struct effects *out, uint32_t connection, uint64_t id,
+                     enum fanq_reply_op op, uint64_t object);
+int pending_answer(struct core *c, const struct pending *p, struct effects *out); /* 0 or FANQ_ERR_NOMEM */
 
 /* ---- journal.c ---- */
 
@@ -482,7 +482,6 @@ void peek_resident(struct core *c, uint64_t stream, uint64_t first_seq, uint64_t
 /* ---- catalog.c ---- */
 
 int catalog_step(struct core *c, uint32_t connection, const struct fanq_request *r, struct effects *out);
-void reply_queue(struct core *c, uint32_t connection, uint64_t id, const struct queue *q,
-                 struct effects *out);
-void reply_topic(struct core *c, uint32_t connection, uint64_t id, const struct topic *t,
-                 struct effects *out);
+/* 0 or FANQ_ERR_NOMEM: nothing was added. */
+int reply_queue(struct core *c, uint32_t connection, uint64_t id, const struct queue *q, struct effects *out);
+int reply_topic(struct core *c, uint32_t connection, uint64_t id, const struct topic *t, struct effects *out);

@@ -336,7 +336,7 @@ static void mark_receivable(struct core *c, const struct pending *p)
         stream_mark_dirty(c, s);
 }
 
-static void pending_end(struct core *c, const struct pending *p, struct effects *out)
+static int pending_end(struct core *c, const struct pending *p, struct effects *out)
 {
     switch (p->kind) {
     case PENDING_MARK:
@@ -349,9 +349,9 @@ static void pending_end(struct core *c, const struct pending *p, struct effects 
     case PENDING_OK:
     case PENDING_PUBLISHED:
     case PENDING_REPLY:
-        pending_answer(c, p, out);
-        break;
+        return pending_answer(c, p, out);
     }
+    return 0;
 }
 
 int synced_step(struct core *c, uint64_t commit, struct effects *out)
@@ -365,11 +365,10 @@ int synced_step(struct core *c, uint64_t commit, struct effects *out)
 
         if (p.commit > commit)
             break;
-        if (effects_reserve(out, 1) != 0)
+        if (effects_reserve(out, 1) != 0 || pending_end(c, &p, out) != 0)
             return FANQ_ERR_NOMEM;
         ring->head = (ring->head + 1) & (ring->capacity - 1);
         ring->count--;
-        pending_end(c, &p, out);
     }
     if (commit > c->synced)
         c->synced = commit;

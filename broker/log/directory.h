@@ -42,7 +42,8 @@ struct directory_options {
 int directory_open(const struct directory_options *options, struct directory *ret_directory,
                    char error[DIRECTORY_ERROR_BYTES]);
 
-/* Begins a new run: its epoch is on the disk before this returns. 0 or a negative errno. */
+/* Begins a new run: its epoch is on the disk before this returns. Without the file of the last one it is far above all that
+ * the log's segments name. 0 or a negative errno. */
 int directory_begin(struct directory *d);
 
 /* ---- files ---- */

@@ -114,10 +114,9 @@ uint64_t stream_index_push(struct stream_index *si, const struct block *block, u
 
     assert(si->tail - si->head < si->capacity);
     assert(si->tail == si->head || entry_end(stream_index_entry(si, si->tail - 1)) <= block->first_seq);
-    e->block = *block;
+    *e = (struct index_entry){
+        .block = *block, .place_lsn = place_lsn(place), .place_cold = place_is_cold(place)};
     e->block.bytes_before = si->bytes_end;
-    entry_set_place(e, place);
-    e->fetching = e->cached = false;
     si->bytes_end += block->bytes;
     si->tail++;
     return e->block.bytes_before;

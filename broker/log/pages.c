@@ -337,21 +337,16 @@ void pages_take(struct pages *p, enum pages_head head_kind, uint64_t bytes)
 
 /* ---- what counts on them ---- */
 
-static void segment_use(struct segment *s, uint64_t offset, uint64_t length)
+static void segment_use(struct segment *s, struct page *first, struct page *last)
 {
-    struct page *first = page_at(s, offset), *last = page_at(s, offset + length - 1);
-
-    assert(length > 0);
     for (struct page *page = first; page <= last; page++)
         page->uses++;
     s->uses += (uint64_t)(last - first) + 1;
 }
 
-static void segment_unuse(struct pages *p, struct segment *s, uint64_t offset, uint64_t length)
+static void segment_unuse(struct pages *p, struct segment *s, struct page *first, struct page *last)
 {
-    struct page *first = page_at(s, offset), *last = page_at(s, offset + length - 1);
-
-    assert(length > 0 && p->heads[PAGES_NEW].placed == 0 && p->heads[PAGES_OLD].placed == 0);
+    assert(p->heads[PAGES_NEW].placed == 0 && p->heads[PAGES_OLD].placed == 0);
     for (struct page *page = first; page <= last; page++) {
         assert(page->uses > 0);
         if (--page->uses == 0 && !is_written(p, page))
@@ -365,18 +360,22 @@ static void segment_unuse(struct pages *p, struct segment *s, uint64_t offset, u
 void pages_use(struct pages *p, const uint8_t *at, uint64_t length)
 {
     struct segment *s = segment_of(p, at);
+    uint64_t offset = (uint64_t)(at - s->base);
 
-    segment_use(s, (uint64_t)(at - s->base), length);
+    assert(length > 0);
+    segment_use(s, page_at(s, offset), page_at(s, offset + length - 1));
 }
 
 void pages_unuse(struct pages *p, const uint8_t *at, uint64_t length)
 {
     struct segment *s = segment_of(p, at);
+    uint64_t offset = (uint64_t)(at - s->base);
 
-    segment_unuse(p, s, (uint64_t)(at - s->base), length);
+    assert(length > 0);
+    segment_unuse(p, s, page_at(s, offset), page_at(s, offset + length - 1));
 }
 
-/* Adds to, or takes from, the bytes of blocks in each page under [offset, offset + length). */
+/* Adds to, or takes from, the bytes of blocks in each of the pages under [offset, offset + length). */
 static void count_bytes(struct segment *s, uint64_t offset, uint64_t length, bool add)
 {
     while (length > 0) {
@@ -384,26 +383,42 @@ static void count_bytes(struct segment *s, uint64_t offset, uint64_t length, boo
         uint32_t part = (uint32_t)(length < room ? length : room);
         struct page *page = page_at(s, offset);
         assert(add || page->block_bytes >= part);
-        page->block_bytes = add ? page->block_bytes + part : page->block_bytes - part;
+        page->block_bytes += add ? part : -part;
         offset += part;
         length -= part;
     }
 }
 
+/* Most blocks lie in one page, and this is done for each. */
 void pages_use_block(struct pages *p, const uint8_t *at, uint64_t length)
 {
     struct segment *s = segment_of(p, at);
+    uint64_t offset = (uint64_t)(at - s->base);
+    struct page *first = page_at(s, offset), *last = page_at(s, offset + length - 1);
 
-    segment_use(s, (uint64_t)(at - s->base), length);
-    count_bytes(s, (uint64_t)(at - s->base), length, true);
+    if (first == last) {
+        first->uses++;
+        first->block_bytes += (uint32_t)length;
+        s->uses++;
+        return;
+    }
+    segment_use(s, first, last);
+    count_bytes(s, offset, length, true);
 }
 
 void pages_unuse_block(struct pages *p, const uint8_t *at, uint64_t length)
 {
     struct segment *s = segment_of(p, at);
+    uint64_t offset = (uint64_t)(at - s->base);
+    struct page *first = page_at(s, offset), *last = page_at(s, offset + length - 1);
 
-    count_bytes(s, (uint64_t)(at - s->base), length, false); /* before the segment may go */
-    segment_unuse(p, s, (uint64_t)(at - s->base), length);
+    if (first == last) {
+        assert(first->block_bytes >= length);
+        first->block_bytes -= (uint32_t)length;
+    } else {
+        count_bytes(s, offset, length, false); /* before the segment may go */
+    }
+    segment_unuse(p, s, first, last);
 }
 
 bool pages_sparse(struct pages *p, const uint8_t *at, uint64_t length)

@@ -364,18 +364,23 @@ int recovery_run(const struct recovery_options *options, struct recovered *ret_r
 enum { SECURE_BYTES = 1024 * 1024 };
 
 /* Reads and writes [from, end) of a file. What the system has in memory is what was recovered, and what is written now is
- * dirty again, so that the sync behind it means something. */
+ * dirty again, so that the sync behind it means something. The padding of a last commit may be what was torn off: it is made
+ * whole, so that everyone finds its end in the file. */
 static int rewrite(const struct io *io, int file, uint64_t from, uint64_t end, uint8_t *buffer)
 {
-    size_t length = 1;
+    size_t length = SECURE_BYTES;
     int err = 0;
 
     while (err == 0 && from < end && length > 0) {
         size_t wanted = end - from < SECURE_BYTES ? (size_t)(end - from) : SECURE_BYTES;
+        size_t padded;
         err = io_read(io, file, buffer, wanted, from, &length);
-        if (err == 0)
-            err = io_write(io, file, buffer, length, from);
-        from += length;
+        if (err != 0)
+            break;
+        padded = (size_t)(commit_bytes_aligned(from + length) - from);
+        memset(buffer + length, 0, padded - length);
+        err = io_write(io, file, buffer, padded, from);
+        from += padded;
     }
     return err != 0 ? err : io->sync(io->context, file);
 }

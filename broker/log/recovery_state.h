@@ -16,7 +16,7 @@ struct cursor {
 struct segment {
     uint64_t number;
     bool has_index;
-    bool superseded; /* what is in it was cut off: a later run went on from a place before it */
+    bool superseded; /* its first header was cut off: a later run went on from a place before it */
     struct scan_opening opening;
     /* The first header in it that is valid: at its beginning, unless that is damaged, torn, or of another life. */
     bool has_header;

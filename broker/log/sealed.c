@@ -141,8 +141,8 @@ int recovery_sealed_segment(struct recovery *r, size_t index)
                        .end = END_UNKNOWN,
                        .must_scan = r->options->verify};
 
-    if (segment->superseded)
-        return 0;
+    if (segment->superseded && segment->opening.valid)
+        return 0; /* from its beginning on; otherwise what was not cut off is damaged */
     look_behind(r, index, &s);
     return take_segment(r, &s, segment->has_index, segment->opening.file_bytes);
 }

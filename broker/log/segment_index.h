@@ -46,11 +46,30 @@ struct segment_index {
 
 void segment_index_free(struct segment_index *index); /* leaves it empty */
 
-/* Makes it from the segment, read in steps through memory of its own. Goes from commit to commit while each is whole and
- * continues the one before (number and hash; a moved commit, too), so that what a recycled segment holds from its life
- * before is left out, and so is all behind damage: recovery looks there itself. 0 or a negative errno. */
+/* Makes it from the segment. Goes from commit to commit while each is whole and continues the one before, so that what a
+ * recycled segment holds from its life before is left out, and so is what was torn off.
+ * 0; -EBADMSG: a cold segment is damaged, and an index would hide that (where a segment of the log ends, the one behind it
+ * tells); another negative errno. */
 int segment_index_scan(const struct directory *d, enum directory_kind kind, uint64_t number,
                        struct segment_index *ret_index);
+
+/* The same in steps, each of which reads some 1 MiB. */
+struct segment_scan {
+    const struct directory *directory;
+    struct segment_index index;
+    int file;
+    bool torn;       /* the last commit was found; what is behind it is looked through */
+    uint64_t place;  /* the offset of the buffer in the segment */
+    uint64_t length; /* what is in the buffer */
+    uint8_t *buffer;
+    size_t capacity;
+};
+
+int segment_scan_begin(struct segment_scan *scan, const struct directory *d, enum directory_kind kind,
+                       uint64_t number); /* 0 or a negative errno; then nothing need be closed */
+int segment_scan_step(struct segment_scan *scan, bool *ret_ended);
+/* ret_index: NULL, or where the index goes when the scan has ended. */
+void segment_scan_close(struct segment_scan *scan, struct segment_index *ret_index);
 
 /* Puts it in place. 0 or a negative errno. */
 int segment_index_write(const struct directory *d, const struct segment_index *index);

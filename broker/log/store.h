@@ -3,16 +3,19 @@
  *     loop ── store_submit() ──> ring ──> store_work() ──> files ──> ring ──> store_done() ── loop
  *
  * Jobs are done in order of priority: reads first, then the preparation of segments, then the rest; a preparation or a move
- * is done in steps of 1 MiB, between which reads go first. Memory named in a job is handed over until its completion. */
+ * is done in steps of 1 MiB, between which reads go first. Memory named in a job is handed over until its completion.
+ *
+ * Failed: a job that failed harms no other, and may be tried again, but for a move: what was appended before it is safe, and
+ *         the next move makes a segment with a number of its own. */
 #pragma once
 
 #include "directory.h"
 
 enum store_kind {
-    STORE_READ,       /* a block into memory; checked */
+    STORE_READ, /* a block into memory; it is as it was sealed, and the caller looks whether it is the right one */
     STORE_PREPARE,    /* a spare: a segment ahead of its use; the writer gives it its name when it is taken */
     STORE_INDEX,      /* the index of a full segment */
-    STORE_REMOVE,     /* a segment and its index */
+    STORE_REMOVE,     /* a segment and its index; no error if they are gone */
     STORE_CHECKPOINT, /* put in place */
     STORE_MOVE        /* blocks appended to a cold segment, synced */
 };

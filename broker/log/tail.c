@@ -203,29 +203,30 @@ static void put_stream(struct layout *l, const struct commit *commit, const stru
     assert(l->index->bytes_end - bytes_before == stream->bytes);
 }
 
-/* Writes what stands around and behind the blocks. Gives the bytes of the commit without padding. */
+/* Writes what stands around and behind the blocks. Gives the bytes of the commit without padding. The header field by
+ * field: the compiler would clear it first, which takes a tenth of the time of a small commit. */
 static uint32_t put_frame(struct layout *l, const struct commit *commit)
 {
+    struct commit_header *header = (struct commit_header *)l->start;
     uint32_t bytes;
 
     if (commit->fact_bytes > 0)
         memcpy(l->at, commit->facts, commit->fact_bytes);
     l->at += commit->fact_bytes;
     bytes = (uint32_t)(l->at - l->start) + (uint32_t)sizeof(struct commit_trailer);
-    *(struct commit_header *)l->start = (struct commit_header){
-        .magic = COMMIT_MAGIC,
-        .version = COMMIT_VERSION,
-        .kind = COMMIT_LOG,
-        .epoch = l->tail->options.epoch,
-        .number = commit->number,
-        .lsn = l->lsn,
-        .previous_end = l->tail->previous_end,
-        .time_ms = commit->time_ms,
-        .bytes = bytes,
-        .block_count = l->block_count,
-        .fact_bytes = commit->fact_bytes,
-        .fact_count = commit->fact_count,
-    };
+    header->magic = COMMIT_MAGIC;
+    header->version = COMMIT_VERSION;
+    header->kind = COMMIT_LOG;
+    header->epoch = l->tail->options.epoch;
+    header->number = commit->number;
+    header->lsn = l->lsn;
+    header->previous_end = l->tail->previous_end;
+    header->previous_hash = header->synced_lsn = header->header_hash = 0; /* commit_seal()'s */
+    header->time_ms = commit->time_ms;
+    header->bytes = bytes;
+    header->block_count = l->block_count;
+    header->fact_bytes = commit->fact_bytes;
+    header->fact_count = commit->fact_count;
     memset(l->at, 0, commit_bytes_aligned(bytes) - (bytes - sizeof(struct commit_trailer)));
     return bytes;
 }
@@ -252,9 +253,12 @@ static int reserve_targets(struct tail *t, uint32_t count)
 /* Where a commit of up to so many bytes goes: an image is filled once, and no commit is in two. */
 static uint64_t place_commit(const struct tail *t, uint64_t bytes_max)
 {
-    uint64_t left = t->options.segment_bytes - t->lsn % t->options.segment_bytes;
+    uint64_t left;
 
-    return t->options.log && bytes_max > left ? t->lsn + left : t->lsn;
+    if (!t->options.log)
+        return t->lsn;
+    left = t->options.segment_bytes - t->lsn % t->options.segment_bytes;
+    return bytes_max > left ? t->lsn + left : t->lsn;
 }
 
 static int reserve_log(struct tail *t, uint64_t lsn, uint64_t block_count)
@@ -283,15 +287,19 @@ static int reserve(struct tail *t, const struct commit *commit, uint64_t lsn)
 int tail_append(struct tail *t, const struct commit *commit, struct tail_commit *ret_commit)
 {
     uint64_t bytes_max = commit_bytes_max(commit);
-    struct layout l = {.tail = t, .lsn = place_commit(t, bytes_max)};
     struct tail_commit placed;
+    struct layout l;
     uint32_t bytes;
-    int err = reserve(t, commit, l.lsn);
+    int err;
 
+    l.lsn = place_commit(t, bytes_max);
+    err = reserve(t, commit, l.lsn);
     if (err == 0)
         err = pages_place(&t->pages, PAGES_NEW, bytes_max, &l.start);
     if (err != 0)
         return err;
+    l.tail = t;
+    l.block_count = 0;
     assert(!t->options.log || pages_used(&t->pages, PAGES_NEW) == l.lsn % t->options.segment_bytes);
     l.at = l.start + sizeof(struct commit_header);
     for (uint32_t i = 0; i < commit->stream_count; i++) {

@@ -31,6 +31,8 @@ void segments_settle(struct tail *t)
         size_t dead = 0;
         while (dead < table->count && table->rows[dead].live_bytes == 0)
             dead++;
+        if (dead == 0)
+            continue;
         memmove(table->rows, table->rows + dead, (table->count - dead) * sizeof *table->rows);
         table->base += dead;
         table->count -= dead;

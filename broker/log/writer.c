@@ -296,8 +296,7 @@ static void write_step(struct writer *w)
         err = write_batch(w);
     if (err != 0) {
         fail(w, err);
-    } else if (w->options.sync !=
-               WRITER_SYNC_GROUP) { /* there the sync follows at once, and is worth telling */
+    } else if (w->options.sync != WRITER_SYNC_GROUP) { /* there it is told when the sync is done */
         w->report.number = w->written.number;
         w->report.written_lsn = w->written.lsn;
         tell(w);

@@ -12,7 +12,10 @@ void oracle_init(struct oracle *o, struct sim *sim)
 {
     struct rng r = {7};
 
-    *o = (struct oracle){.sim = sim, .auto_create = sim->options.core.auto_create, .next_uid = 1};
+    *o = (struct oracle){.sim = sim,
+                         .auto_create = sim->options.core.auto_create,
+                         .durable = sim->options.core.durable,
+                         .next_uid = 1};
     o->absent_blocks = sim->options.absent_percent > 0;
     book_init(&o->book);
     for (uint32_t i = 0; pattern[0] == 0 && i < PATTERN_BYTES; i++)
@@ -23,6 +26,7 @@ void oracle_close(struct oracle *o)
 {
     for (uint32_t i = 0; i < ORACLE_CONNECTIONS; i++) {
         free(o->connections[i].asks);
+        free(o->connections[i].held);
         free(o->connections[i].given.items);
     }
     for (uint32_t i = 0; i < o->waiter_count; i++) {
@@ -81,6 +85,38 @@ static bool answers_later(const struct ask *a)
     return a->op == FANQ_OP_PUBLISH || a->op == FANQ_OP_SEND;
 }
 
+/* What a durable core answers when it is safe. */
+static bool changes_things(const struct ask *a)
+{
+    switch (a->op) {
+    case FANQ_OP_ACK:
+    case FANQ_OP_NACK:
+    case FANQ_OP_EXTEND:
+    case FANQ_OP_PURGE:
+    case FANQ_OP_QUEUE_CREATE:
+    case FANQ_OP_QUEUE_SET:
+    case FANQ_OP_QUEUE_DELETE:
+    case FANQ_OP_TOPIC_CREATE:
+    case FANQ_OP_TOPIC_DELETE:
+    case FANQ_OP_SUBSCRIBE:
+    case FANQ_OP_UNSUBSCRIBE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* What it was made or set is told when it is safe, and may be no more by then. */
+static bool ended_meanwhile(const struct oracle *o, const struct ask *a, int err)
+{
+    if (!o->durable || a->err != 0)
+        return false;
+    if (a->op == FANQ_OP_TOPIC_CREATE)
+        return err == FANQ_ERR_TOPIC_NOT_FOUND && !a->topic->alive;
+    return (a->op == FANQ_OP_QUEUE_CREATE || a->op == FANQ_OP_QUEUE_SET) && err == FANQ_ERR_QUEUE_NOT_FOUND &&
+           !a->queue->alive;
+}
+
 /* The answer of a request. */
 static struct ask *answer(struct oracle *o, uint32_t connection, uint64_t id, int err)
 {
@@ -91,9 +127,11 @@ static struct ask *answer(struct oracle *o, uint32_t connection, uint64_t id, in
         a->err = FANQ_ERR_NO_ROOM; /* whether it is right is seen when the request was made */
         o->refused = true;
     }
+    if (ended_meanwhile(o, a, err))
+        a->err = err;
     SIM_CHECK(a->err == err, "request %lx (%s) is answered %d, not %d", id, fanq_op_name(a->op), err, a->err);
     a->answered = true;
-    if (!answers_later(a) || (err != 0 && err != FANQ_ERR_NO_ROOM))
+    if (!a->held && (!answers_later(a) || (err != 0 && err != FANQ_ERR_NO_ROOM)))
         o->connections[connection].open_asks--;
     return a;
 }
@@ -191,11 +229,13 @@ static void queue_reply(struct oracle *o, uint32_t connection, const struct fanq
 {
     const struct fanq_queue_reply *r = &reply->queue;
     struct ask *a = answer(o, connection, reply->id, 0);
-    struct book_queue *q = o->queues[a->value];
+    struct book_queue *q = a->queue;
 
     SIM_CHECK(q->id == 0 || q->id == r->queue_id, "queue %u has changed its id", q->slot);
     q->id = r->queue_id;
     SIM_CHECK(bytes_equal(r->name, oracle_queue_name(q->slot)), "a queue has the wrong name");
+    if (o->durable && changes_things(a))
+        return; /* how things are when it is safe, in the middle of a step */
     SIM_CHECK(r->visible == q->counts[MESSAGE_READY] && r->in_flight == q->counts[MESSAGE_HELD] &&
                   r->delayed == q->counts[MESSAGE_DELAYED],
               "queue %u: %lu visible, %lu in flight, %lu delayed; should be %lu, %lu, %lu", q->slot,
@@ -218,11 +258,12 @@ static void topic_reply(struct oracle *o, uint32_t connection, const struct fanq
 {
     const struct fanq_topic_reply *r = &reply->topic;
     struct ask *a = answer(o, connection, reply->id, 0);
-    struct topic_record *t = o->topics[a->value];
+    struct topic_record *t = a->topic;
 
     SIM_CHECK(bytes_equal(r->name, oracle_topic_name(t->slot)), "a topic has the wrong name");
     SIM_CHECK(t->stream->number == 0 || t->stream->number == r->stream, "a topic has changed its stream");
-    SIM_CHECK(r->published == t->published && r->subscription_count == t->named_count,
+    SIM_CHECK((o->durable && changes_things(a)) ||
+                  (r->published == t->published && r->subscription_count == t->named_count),
               "topic %u: %lu published, %lu subscriptions; should be %lu, %u", t->slot, r->published,
               r->subscription_count, t->published, t->named_count);
     t->stream->number = r->stream;
@@ -405,12 +446,48 @@ void oracle_turn(struct oracle *o)
     book_advance(&o->book, o->sim->now_ms);
     sim_turn(o->sim);
     o->room_least = o->room_most = o->sim->room_bytes;
+    for (uint32_t i = 0; i < ORACLE_CONNECTIONS; i++)
+        o->connections[i].turn_asks = o->connections[i].ask_count;
+}
+
+static void held_add(struct connection *k, uint64_t index, uint64_t commit)
+{
+    if (k->held_count == k->held_capacity) {
+        k->held_capacity = k->held_capacity * 2 + 64;
+        k->held = realloc(k->held, k->held_capacity * sizeof(*k->held));
+        SIM_CHECK(k->held != NULL, "out of memory");
+    }
+    k->held[k->held_count++] = (struct held_ask){index, commit};
+    k->asks[index].held = true;
+    k->open_asks--;
+}
+
+/* What a durable core has not answered in this turn it answers when the last commit so far is synced. */
+static void asks_held(struct oracle *o, struct connection *k)
+{
+    uint64_t left = 0;
+
+    for (uint64_t i = k->turn_asks; i < k->ask_count; i++)
+        if (!k->asks[i].answered && changes_things(&k->asks[i]))
+            held_add(k, i, o->sim->appended);
+    for (uint64_t i = 0; i < k->held_count; i++) {
+        const struct held_ask *h = &k->held[i];
+
+        if (k->asks[h->index].answered)
+            continue;
+        SIM_CHECK(h->commit > o->sim->synced, "%s is synced and not answered",
+                  fanq_op_name(k->asks[h->index].op));
+        k->held[left++] = *h;
+    }
+    k->held_count = left;
 }
 
 static void answers_complete(struct oracle *o)
 {
     struct accepteds *all = &o->accepteds;
 
+    for (uint32_t i = 0; i < ORACLE_CONNECTIONS && o->durable; i++)
+        asks_held(o, &o->connections[i]);
     for (uint32_t i = 0; i < ORACLE_CONNECTIONS; i++)
         SIM_CHECK(o->connections[i].open_asks == 0,
                   "%lu requests of connection %u were not answered in their turn",

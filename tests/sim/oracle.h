@@ -4,7 +4,8 @@
  *           is made (oracle_ask_...), the shell each effect before it is carried out, and after each
  *           turn it looks at the whole.
  * Promises: - each request is answered once, with what must be answered, and a publish no earlier and no
- *             later than with the sync of its commit
+ *             later than with the sync of its commit; of a durable core, every change no later than that
+ *             (that it is no earlier, crash.c sees)
  *           - what was accepted is appended whole, in order, and delivered to just the queues that had
  *             subscribed
  *           - bytes delivered are the bytes published; delivery counts and first receive times are exact
@@ -57,8 +58,15 @@ struct ask {
     int err;     /* what it must be answered with */
     int end_err; /* a push that has ended: what its end must say */
     uint64_t value;
-    bool parked;              /* a peek that waits for memory */
-    struct book_queue *queue; /* of a peek */
+    bool parked;                /* a peek that waits for memory */
+    bool held;                  /* until a commit is synced, which may be in a later turn */
+    struct book_queue *queue;   /* of a peek; made or set */
+    struct topic_record *topic; /* made */
+};
+
+/* A request that is answered when a commit is synced. */
+struct held_ask {
+    uint64_t index, commit;
 };
 
 struct connection {
@@ -68,6 +76,9 @@ struct connection {
     uint64_t ask_count, ask_capacity;
     uint64_t open_asks; /* to be answered by the end of the turn */
     uint32_t parked;    /* peeks that wait for memory */
+    uint64_t turn_asks; /* the first one of this turn */
+    struct held_ask *held;
+    uint64_t held_count, held_capacity;
     struct holds given; /* for the workload: to ack, nack, extend */
 };
 
@@ -99,7 +110,7 @@ struct accepteds {
 
 struct oracle {
     struct sim *sim;
-    bool auto_create;
+    bool auto_create, durable;
     bool absent_blocks; /* at some time: messages that came later may overtake */
     bool draining;
     struct book book;

@@ -326,6 +326,7 @@ static void ask_queue(struct oracle *o, const struct fanq_request *r, struct ask
     } else if (r->op == FANQ_OP_QUEUE_DELETE) {
         oracle_queue_end(o, q);
     }
+    a->queue = o->queues[slot];
 }
 
 static void ask_topic(struct oracle *o, const struct fanq_request *r, struct ask *a)
@@ -339,6 +340,7 @@ static void ask_topic(struct oracle *o, const struct fanq_request *r, struct ask
         a->err = FANQ_ERR_TOPIC_NOT_FOUND;
     else if (r->op == FANQ_OP_TOPIC_DELETE)
         oracle_topic_end(o, o->topics[slot]);
+    a->topic = o->topics[slot];
 }
 
 static void ask_subscription(struct oracle *o, const struct fanq_request *r, struct ask *a)

@@ -251,7 +251,7 @@ void oracle_disconnect(struct oracle *o, uint32_t connection)
         else
             i++;
     k->incarnation++;
-    k->ask_count = k->open_asks = 0;
+    k->ask_count = k->open_asks = k->turn_asks = k->held_count = 0;
     k->parked = 0;
     k->blocked = false;
 }

@@ -266,13 +266,16 @@ void sim_carry_out(struct sim *s)
     effects_clear(&s->effects);
 }
 
-/* Steps an event while memory is short, which requests are spared: they would be refused. Whether it was
+/* Steps an event while memory is short, which requests are spared: they would be refused. (And ends of
+ * connections, of a durable core: what a push had may come back in the next turn then.) Whether it was
  * applied all the same; else it must be stepped again. */
 static bool step_without_memory(struct sim *s, const struct event *ev)
 {
     int err;
 
-    if (ev->kind == EVENT_REQUEST || !rng_chance(&s->rng, s->options.nomem_percent))
+    if (ev->kind == EVENT_REQUEST || (ev->kind == EVENT_DISCONNECT && s->options.core.durable))
+        return false;
+    if (!rng_chance(&s->rng, s->options.nomem_percent))
         return false;
     s->options.fail_malloc_at(rng_between(&s->rng, 1, 4));
     err = core_step(s->core, ev, &s->effects);
@@ -352,7 +355,7 @@ static void requests_spoil(struct sim *s)
 
 static void sync_when_due(struct sim *s)
 {
-    if (s->appended == s->synced || s->turn < s->sync_turn)
+    if (s->appended == s->synced || s->turn < s->sync_turn || s->sync_stopped)
         return;
     /* What came while the sync ran is the next sync. */
     s->synced = s->options.sync_delay_turns_max == 0 || rng_chance(&s->rng, 50)
@@ -364,7 +367,8 @@ static void sync_when_due(struct sim *s)
 
 void sim_turn_end(struct sim *s)
 {
-    step(s, &(struct event){.kind = EVENT_COMMIT});
+    step(s,
+         &(struct event){.kind = EVENT_COMMIT, .always = s->options.core.durable && rng_chance(&s->rng, 2)});
     sim_carry_out(s);
     requests_spoil(s);
     sync_when_due(s);

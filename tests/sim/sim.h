@@ -66,6 +66,7 @@ struct sim {
 
     uint64_t appended, synced; /* commits */
     uint64_t sync_turn;        /* when the next SYNCED is due */
+    bool sync_stopped;         /* until further notice there is none */
 
     struct arena requests; /* records of this turn */
     struct sim_fetch fetches[SIM_FETCHES_MAX];

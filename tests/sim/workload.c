@@ -217,6 +217,7 @@ static struct sim_options faults_choose(struct rng *r, uint64_t seed)
 
     options.core.epoch = rng_between(r, 1, 1000);
     options.core.connections_max = ORACLE_CONNECTIONS;
+    options.core.durable = rng_chance(r, 50);
     options.core.auto_create = rng_chance(r, 40);
     options.core.waiters_per_connection_max = one_of(r, 3, 1000, 1000, 1000);
     options.core.in_flight_per_queue_max = one_of(r, 7, 120000, 120000, 300);

@@ -211,7 +211,7 @@ TEST(a_damaged_epoch_is_told_and_a_lost_one_is_begun_above_the_log)
     struct fixture *f = *state;
     struct commit_header header = {.magic = COMMIT_MAGIC,
                                    .version = COMMIT_VERSION,
-                                   .epoch = 41,
+                                   .epoch = 4100,
                                    .number = 7,
                                    .lsn = 3 * SEGMENT_BYTES,
                                    .bytes = sizeof(struct commit_header) + sizeof(struct commit_trailer)};
@@ -236,7 +236,7 @@ TEST(a_damaged_epoch_is_told_and_a_lost_one_is_begun_above_the_log)
     sim_disk_drop(f->disk, "epoch");
     assert_int_equal(open_it(f), 0);
     assert_int_equal(directory_begin(&f->directory), 0);
-    assert_true(f->directory.epoch > 41 + 100);
+    assert_true(f->directory.epoch > 4100 + 100);
 }
 
 /* ---- errors of the disk ---- */

@@ -4,11 +4,25 @@
 
 #include "ceiling.h"
 #include "payload.h"
+#include "proto/fanq_error.h"
 #include "tests/lib/unit.h"
 
 enum { SUBSCRIBERS = 3 };
 
 static struct bench_error error;
+
+/* Counts, and fails at the call that it is told to. */
+struct marks {
+    int count;
+    int fails_at;
+};
+
+static int mark(void *context)
+{
+    struct marks *marks = context;
+
+    return ++marks->count == marks->fails_at ? FANQ_ERR_IO : 0;
+}
 
 static void run_over_relay(size_t size, uint32_t batch, uint32_t write_bytes, uint32_t consumer_count)
 {
@@ -48,6 +62,29 @@ TEST(every_message_is_counted_once)
     run_over_relay(128, 10, 1000, 2);
     run_over_relay(5, 1, 64 * 1024, 1);
     run_over_relay(100000, 2, 256 * 1024, 2);
+}
+
+TEST(the_time_that_counts_is_marked)
+{
+    struct generator_options options = {
+        .name = "t", .relay = true, .subscriber_count = 1, .batch = 10, .size = 32};
+    struct marks marks = {0};
+    struct generator_round round = {.measured_ms = 5, .mark = mark, .mark_context = &marks};
+    struct generator_figures figures;
+    struct generator *generator;
+    struct ceiling ceiling;
+
+    assert_int_equal(ceiling_start_relay(&ceiling, 1, &error), 0);
+    options.url = ceiling.process.url;
+    assert_int_equal(generator_new(&options, &error, &generator), 0);
+    assert_int_equal(generator_run(generator, &round, &figures), 0);
+    assert_int_equal(marks.count, 2);
+    for (int fails_at = 1; fails_at <= 2; fails_at++) {
+        marks = (struct marks){.fails_at = fails_at};
+        assert_int_equal(generator_run(generator, &round, &figures), FANQ_ERR_IO);
+    }
+    generator_free(generator);
+    ceiling_stop(&ceiling);
 }
 
 TEST(a_burst_ends_by_itself)
@@ -113,7 +150,9 @@ TEST(a_body_is_itself_only_when_whole_and_in_place)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_message_is_counted_once), cmocka_unit_test(a_burst_ends_by_itself),
+        cmocka_unit_test(every_message_is_counted_once),
+        cmocka_unit_test(the_time_that_counts_is_marked),
+        cmocka_unit_test(a_burst_ends_by_itself),
         cmocka_unit_test(a_body_is_itself_only_when_whole_and_in_place),
         cmocka_unit_test(a_relay_that_dies_fails_the_round), /* last: the error stays */
     };

@@ -297,7 +297,12 @@ static uint8_t *image_at(const struct setup *s)
     return s->images[s->lsn / SEGMENT_BYTES] + s->lsn % SEGMENT_BYTES;
 }
 
-enum { SMALL = 32, SMALL_BYTES = 128, HALF = SEGMENT_BYTES / 2 - 96 /* a commit of half a segment */ };
+enum {
+    SMALL = 32,
+    SMALL_BYTES = 128,
+    HALF = SEGMENT_BYTES / 2 - 96,
+    QUARTER = SEGMENT_BYTES / 4 - 96 /* commits of half a segment, and less */
+};
 
 static void submit(struct setup *s, uint32_t fact_bytes)
 {
@@ -551,6 +556,44 @@ TEST(a_segment_is_synced_and_closed_before_the_next_one_is_opened)
     setup_free(s);
 }
 
+TEST(a_write_ends_where_its_segment_does)
+{
+    struct setup *s = setup_new(WRITER_SYNC_GROUP);
+
+    submit(s, HALF);
+    submit(s, QUARTER);
+    work(s);
+    s->disk.trace[0] = '\0';
+    submit(s, QUARTER);
+    submit(s, SMALL);
+    work(s);
+    EXPECT_TRACE(s, "write 12582912 to 16777216\n"
+                    "sync\n"
+                    "close\n"
+                    "open log-1 create\n"
+                    "write 0 to 128\n"
+                    "sync\n"
+                    "sync directory\n");
+    expect_done(s, 4, 4);
+    expect_chain(s, 4);
+    setup_free(s);
+}
+
+TEST(commits_apart_in_the_file_are_written_apart)
+{
+    struct setup *s = setup_new(WRITER_SYNC_NONE);
+
+    submit(s, SMALL);
+    s->lsn += 256;
+    submit(s, SMALL);
+    work(s);
+    EXPECT_TRACE(s, "open log-0 create\n"
+                    "write 0 to 128\n"
+                    "write 384 to 512\n");
+    expect_done(s, 2, 0);
+    setup_free(s);
+}
+
 TEST(in_each_mode_a_full_segment_is_synced)
 {
     struct setup *s = setup_new(WRITER_SYNC_NONE);
@@ -649,14 +692,24 @@ TEST(without_sync_a_sync_can_be_asked_for)
     expect_done(s, 3, 3);
     submit(s, SMALL);
     work(s);
+    submit(s, SMALL);
+    writer_sync_soon(s->writer); /* one sync for what is written and what is not yet */
+    work(s);
+    expect_done(s, 5, 5);
+    submit(s, SMALL);
+    work(s);
     EXPECT_TRACE(s, "open log-0 create\n"
                     "write 0 to 128\n"
                     "sync\n"
                     "sync directory\n"
                     "write 128 to 384\n"
                     "sync\n"
-                    "write 384 to 512\n");
-    expect_done(s, 4, 3);
+                    "write 384 to 512\n"
+                    "write 512 to 640\n"
+                    "sync\n"
+                    "write 640 to 768\n");
+    expect_done(s, 6, 5);
+    assert_int_equal(((struct commit_header *)(s->images[0] + 512))->synced_lsn, 384);
     setup_free(s);
 }
 
@@ -952,6 +1005,8 @@ int main(void)
         cmocka_unit_test(a_newer_report_replaces_one_that_was_not_taken),
         cmocka_unit_test(commits_are_sealed_as_a_chain_across_segments),
         cmocka_unit_test(a_segment_is_synced_and_closed_before_the_next_one_is_opened),
+        cmocka_unit_test(a_write_ends_where_its_segment_does),
+        cmocka_unit_test(commits_apart_in_the_file_are_written_apart),
         cmocka_unit_test(in_each_mode_a_full_segment_is_synced),
         cmocka_unit_test(a_segment_that_begins_at_an_awkward_moment_waits_for_the_sync),
         cmocka_unit_test(async_answers_what_is_written_and_syncs_in_time),

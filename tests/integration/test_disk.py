@@ -1,0 +1,221 @@
+"""A broker whose disk is slow, full, or broken: what it answers, when, and what is there afterwards."""
+import time
+
+import broker
+from broker import wait_until
+from durable import *
+from faults import Faults
+from wire import *
+
+
+class Shim(Durable):
+    def setUp(self):
+        super().setUp()
+        self.faults = Faults()
+        self.addCleanup(self.faults.close)
+
+    def start(self, *flags, env=None):
+        return super().start(*flags, env={**self.faults.environment, **(env or {})})
+
+
+class Syncing(Shim):
+    def test_every_answer_has_its_sync(self):
+        c = self.start()
+        c.make("q")
+        for i in range(100):
+            begun = self.faults.syncs_begun
+            c.put("q", b"x")
+            self.assertGreater(self.faults.syncs_ended, begun)  # one that began after the request
+
+        def agree():
+            before = self.faults.syncs_ended
+            told = c.stats()["log_syncs"]
+            return before == told == self.faults.syncs_ended
+
+        self.assertTrue(wait_until(agree), (self.faults.syncs_ended, c.stats()["log_syncs"]))
+
+    def test_syncs_are_shared(self):
+        """What gathers during a sync is the next one."""
+        c = self.start()
+        c.make("q")
+        self.faults.sync_delay_ms = 50
+        before = self.faults.syncs_ended
+        for _ in range(2000):
+            c.start(SEND, "q", 0, [record(b"x")])
+            time.sleep(0.0001)
+        answered = 0
+        while answered < 2000:
+            reply = c.read()
+            self.assertEqual(reply[0], R_OK_RANGE)
+            answered += reply[2]
+        self.assertLess(self.faults.syncs_ended - before, 100)
+
+    def test_nothing_is_answered_or_seen_before_its_sync(self):
+        c = self.start()
+        c.make("q")
+        other, third = self.connect(), self.connect()
+        self.faults.sync_delay_ms = 700
+        waiting = other.start(RECEIVE, ["q"], 10, MIB, 20000, None, 0)
+        since = time.monotonic()
+        c.start(SEND, "q", 0, [record(b"x")])
+        while time.monotonic() - since < 0.5:  # the loop is not held up
+            begun = time.monotonic()
+            self.assertEqual(third.ask(PING)[0], R_OK)
+            self.assertLess(time.monotonic() - begun, 0.3)
+        self.assertEqual(c.read()[0], R_OK_RANGE)
+        self.assertGreater(time.monotonic() - since, 0.69)
+        delivery = other.read()
+        self.assertEqual((delivery[1], records(delivery)), (waiting, [record(b"x")]))
+        self.assertGreater(time.monotonic() - since, 0.69)
+        since = time.monotonic()  # deletes, and everything else that changes, too
+        c.delete(delivery)
+        self.assertGreater(time.monotonic() - since, 0.69)
+        since = time.monotonic()
+        c.make("another")
+        self.assertGreater(time.monotonic() - since, 0.69)
+        since = time.monotonic()
+        self.assertEqual(c.ask(PURGE, "q")[0], R_OK)
+        self.assertGreater(time.monotonic() - since, 0.3)
+        self.faults.sync_delay_ms = 0
+
+    def test_other_modes_do_not_wait(self):
+        for mode in ("async:10ms", "none"):
+            c = self.start("--fsync", mode)
+            c.make(*(["q"] if mode != "none" else []))
+            self.faults.sync_delay_ms = 1500
+            since = time.monotonic()
+            c.put("q", b"x")
+            self.assertLess(time.monotonic() - since, 1)
+            self.faults.sync_delay_ms = 0
+            self.end()
+
+    def test_async_syncs_in_time(self):
+        c = self.start("--fsync", "async:50ms")
+        c.make("q")
+        time.sleep(0.5)
+        before = self.faults.syncs_ended
+        c.put("q", b"x")
+        self.assertTrue(wait_until(lambda: self.faults.syncs_ended > before, 2))
+
+    def test_long_stalls(self):
+        """Others are answered meanwhile, and it goes on as if nothing had been."""
+        c, other = self.start(), self.connect()
+        c.make("q")
+        other.put("q", b"before")
+        self.faults.sync_delay_ms = 2000
+        for i in range(3):
+            c.start(SEND, "q", 0, [record(b"%d" % i)])
+            since = time.monotonic()
+            while time.monotonic() - since < 1:
+                begun = time.monotonic()
+                self.assertEqual(other.ask(PING)[0], R_OK)
+                self.assertEqual(other.info("q")[0], R_QUEUE)
+                self.assertLess(time.monotonic() - begun, 0.3)
+        answered = 0
+        while answered < 3:
+            answered += c.read()[2]
+        self.faults.sync_delay_ms = 0
+        self.assertEqual(len(c.take_all("q")), 4)
+
+
+class Failing(Shim):
+    def fails(self, fault):
+        c, other = self.start(), self.connect()
+        c.make("q")
+        for i in range(100):
+            c.put("q", b"%d" % i)
+        setattr(self.faults, fault, 1)
+        c.start(SEND, "q", 0, [record(b"perhaps")])
+        self.assertEqual([r for r in c.ended() if r[0] in (R_OK_RANGE, R_PUBLISHED)], [])
+        self.broker.failure_expected = True
+        self.assertNotEqual(self.broker.wait(), 0)
+        other.ended()
+        self.assertIn("the log has failed", self.broker.log_text())
+        self.end_of_failed()
+        c = self.start()
+        kept = c.take_all("q")
+        self.assertEqual(kept[:100], [record(b"%d" % i) for i in range(100)])
+        self.assertIn(kept[100:], ([], [record(b"perhaps")]))
+
+    def end_of_failed(self):
+        self.broker.__exit__(None)
+
+    def test_failed_sync(self):
+        self.fails("fail_syncs")
+
+    def test_failed_write(self):
+        self.fails("fail_writes")
+
+    def test_failed_sync_in_the_other_modes(self):
+        """Even where nobody waits for it: what was promised to follow does not."""
+        c = self.start("--fsync", "async:10ms")
+        c.make("q")
+        c.put("q", b"x")
+        self.faults.fail_syncs = 1
+        try:
+            c.put("q", b"y")
+        except EOFError:
+            pass
+        self.broker.failure_expected = True
+        self.assertNotEqual(self.broker.wait(), 0)
+
+
+class DiskFull(Shim):
+    """Publishers are told to wait, consumers drain, and it goes on by itself."""
+    BODY = 60000
+
+    def fill(self, c, first):
+        """Sends until there is no room. Gives the number of the next message."""
+        while True:
+            reply = c.ask(SEND, "q", 0, [record(b"%08d" % (first + i) + bytes(self.BODY)) for i in range(10)])
+            if reply[0] == R_ERROR:
+                self.assertEqual(reply[2], E_NO_ROOM)
+                return first
+            first += 10
+            self.assertLess(first * self.BODY, 3000 * MIB)
+
+    def drain(self, c):
+        """Gives the numbers."""
+        return [int(r[1:9]) for r in c.take_all("q")]
+
+    def room_comes(self, c):
+        """In time, without a restart; gives how many messages it took to see it."""
+        end = time.monotonic() + 60
+        while c.ask(SEND, "q", 0, [record(b"99999999")])[0] == R_ERROR:
+            self.assertLess(time.monotonic(), end, "there is no room, though everything was deleted")
+            time.sleep(0.05)
+        self.assertEqual(self.drain(c), [99999999])
+
+    def three_times(self, *flags, full):
+        c = self.start("--fsync", "async", *flags)
+        c.make("q")
+        first = 0
+        for _ in range(3):
+            full(True)
+            end = self.fill(c, first)
+            self.assertEqual(c.ask(PING)[0], R_OK)
+            self.assertEqual(c.ask(SEND, "q", 0, [record(b"x")])[:3:2], [R_ERROR, E_NO_ROOM])
+            self.assertEqual(self.drain(c), list(range(first, end)))
+            full(False)
+            self.room_comes(c)
+            first = end
+        self.assertGreater(first, 0)
+        full(True)
+        end = self.fill(c, first)
+        full(False)
+        c = self.again()
+        self.assertEqual(self.drain(c), list(range(first, end)))
+
+    def test_own_limit(self):
+        self.three_times("--disk-bytes-max", "512M", full=lambda on: None)
+
+    def test_file_system(self):
+        def full(on):
+            self.faults.full = 1 if on else 0
+
+        self.three_times(full=full)
+        self.assertGreater(self.faults.full_told, 0)
+
+
+if __name__ == "__main__":
+    broker.main()

@@ -1,0 +1,160 @@
+/* A durable core: what waits for a commit to be synced, and what does not. Short scripts, as in test_core_trace.c; what
+ * survives a crash is the matter of sim/crash.c. */
+#include <string.h>
+
+#include "tests/lib/unit.h"
+#include "script.h"
+
+/* One queue, "jobs", of a durable core, and a message in the hands of 1. From now on nothing is synced. */
+static struct script *durable_jobs(void)
+{
+    struct sim_options options = sim_options_default(1);
+    struct script *s;
+
+    options.core.durable = true;
+    s = script_new(&options);
+    script_queue(s, "jobs", 100);
+    script_send(s, 0, "jobs", "a");
+    script_receive(s, 1, "jobs", 1, 0);
+    EXPECT_TRACE(s, "  0 deliver jobs: a to 1\n");
+    s->show_answers = s->show_trims = true;
+    s->sim->sync_stopped = true;
+    return s;
+}
+
+static void sync(struct script *s)
+{
+    s->sim->sync_stopped = false;
+    script_advance_ms(s, 0);
+}
+
+TEST(changes_are_answered_when_they_are_synced)
+{
+    struct script *s = durable_jobs();
+
+    script_ack(s, 1, "jobs", "a");
+    script_topic(s, "news");
+    script_subscribe(s, "news", "jobs");
+    EXPECT_TRACE(s, "");
+    sync(s);
+    EXPECT_TRACE(s, "  0 ok 1 ACK by 1\n"
+                    "  0 trim 1\n"
+                    "  0 ok 1 TOPIC_CREATE by 0\n"
+                    "  0 ok 1 SUBSCRIBE by 0\n");
+    script_free(s);
+}
+
+/* That it was deleted by somebody else is no safer yet than if it were deleted now. */
+TEST(ack_that_changes_nothing_waits_for_what_is_not_synced)
+{
+    struct script *s = durable_jobs();
+
+    script_ack(s, 1, "jobs", "a");
+    script_ack(s, 2, "jobs", "a");
+    EXPECT_TRACE(s, "");
+    sync(s);
+    EXPECT_TRACE(s, "  0 ok 1 ACK by 1\n"
+                    "  0 trim 1\n"
+                    "  0 ok 1 ACK by 2\n");
+    script_ack(s, 2, "jobs", "a");
+    EXPECT_TRACE(s, "  0 ok 1 ACK by 2\n");
+    script_free(s);
+}
+
+TEST(what_is_deleted_before_it_was_safely_made_is_told_so)
+{
+    struct script *s = durable_jobs();
+
+    script_queue(s, "more", 100);
+    script_queue_delete(s, "more");
+    EXPECT_TRACE(s, "");
+    sync(s);
+    EXPECT_TRACE(s, "  0 refuse QUEUE_CREATE by 0: QUEUE_NOT_FOUND\n"
+                    "  0 ok 1 QUEUE_DELETE by 0\n");
+    script_free(s);
+}
+
+TEST(asking_and_receiving_wait_for_nothing)
+{
+    struct script *s = durable_jobs();
+
+    script_nack(s, 1, "jobs", "a", 0);
+    script_receive(s, 2, "jobs", 1, 0);
+    script_count(s, "jobs");
+    EXPECT_TRACE(s, "  0 deliver jobs: a*2 to 2\n"
+                    "  0 jobs: 0 visible, 1 in flight, 0 delayed\n");
+    sync(s);
+    EXPECT_TRACE(s, "  0 changed 1\n");
+    script_free(s);
+}
+
+enum { ROUNDS = 29, ROUND_MESSAGES = 4000 };
+
+/* Extends every second message of the last batch, so that the others lie in runs of their own. */
+static void extend_every_second(struct script *s, const struct script_word *last)
+{
+    size_t room = ROUND_MESSAGES / 2 * 27;
+    struct fanq_writer w = fanq_writer_over(sim_request_bytes(s->sim, room), room);
+
+    for (uint64_t i = 0; i < ROUND_MESSAGES; i += 2) {
+        fanq_write_uint(&w, last->stream);
+        fanq_write_uint(&w, last->seq - i);
+        fanq_write_uint(&w, 1);
+    }
+    script_request(s, 1,
+                   &(struct fanq_request){.op = FANQ_OP_EXTEND,
+                                          .change = {.queue_id = last->queue_id,
+                                                     .batch = last->batch,
+                                                     .time_ms = 3600 * 1000,
+                                                     .ranges = fanq_ranges_over(
+                                                         (struct fanq_bytes){w.start, fanq_writer_length(&w)},
+                                                         ROUND_MESSAGES / 2)}});
+}
+
+/* However much comes due at once: the facts of one turn have a bound, and the next turn comes at once. */
+TEST(timeouts_of_one_turn_are_bounded)
+{
+    struct script *s = durable_jobs();
+    char words[2 * ROUND_MESSAGES + 1] = "";
+
+    s->sim->sync_stopped = s->show_answers = s->show_trims = false;
+    script_queue(s, "push", 200);
+    script_send(s, 0, "push", "y");
+    script_push(s, 3, "push", FANQ_PUSH_ACK, 10);
+    for (int i = 0; i < ROUND_MESSAGES; i++)
+        memcpy(words + 2 * i, "x ", 3);
+    for (int round = 0; round < ROUNDS; round++) {
+        script_send(s, 0, "jobs", words);
+        script_receive(s, 1, "jobs", ROUND_MESSAGES, 0);
+        extend_every_second(s, &s->words[s->word_count - 1]);
+        s->trace_length = 0;
+        s->trace[0] = '\0';
+    }
+    sim_advance_ms(s->sim, 100);
+    script_begin(s);
+    assert_in_range(core_fact_bytes(s->sim->core), 1 << 20, (1 << 20) + ROUND_MESSAGES * 16);
+    script_disconnect(s, 3); /* what its push holds comes back in the next turn, too */
+    script_count(s, "push");
+    script_end(s);
+    assert_true(core_next_ms(s->sim->core) <= s->sim->now_ms);
+    script_advance_ms(s, 0);
+    script_count(s, "push");
+    script_count(s, "jobs");
+    EXPECT_TRACE(s, "100 push: 0 visible, 1 in flight, 0 delayed\n"
+                    "100 push: 1 visible, 0 in flight, 0 delayed\n"
+                    "100 jobs: 58001 visible, 58000 in flight, 0 delayed\n");
+    script_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(changes_are_answered_when_they_are_synced),
+        cmocka_unit_test(ack_that_changes_nothing_waits_for_what_is_not_synced),
+        cmocka_unit_test(what_is_deleted_before_it_was_safely_made_is_told_so),
+        cmocka_unit_test(asking_and_receiving_wait_for_nothing),
+        cmocka_unit_test(timeouts_of_one_turn_are_bounded),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
