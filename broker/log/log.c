@@ -32,6 +32,15 @@ void log_submit(struct log *l, const struct store_job *job)
         worker_wake(l->store_thread);
 }
 
+void log_sync_soon(struct log *l)
+{
+    if (l->options.sync == WRITER_SYNC_GROUP)
+        return; /* every write is synced */
+    writer_sync_soon(l->writer);
+    if (l->writer_thread != NULL)
+        worker_wake(l->writer_thread);
+}
+
 /* ---- life ---- */
 
 static void set_error(char error[LOG_ERROR_BYTES], const char *what, int err)
@@ -105,10 +114,8 @@ int log_open(const struct log_options *options, struct log **ret_log, char error
 
 void log_stop(struct log *l)
 {
-    if (l->writer_thread != NULL) {
-        writer_sync_soon(l->writer);
-        worker_wake(l->writer_thread);
-    }
+    if (l->writer != NULL)
+        log_sync_soon(l);
     worker_stop(l->writer_thread);
     worker_stop(l->store_thread);
     l->writer_thread = l->store_thread = NULL;
@@ -467,16 +474,21 @@ static void grant_wishes(struct log *l)
 static void read_completed(struct log *l, const struct store_done *done)
 {
     struct fetch *f = done->job.owner;
+    const struct block_header *block = (const struct block_header *)f->read.data;
+    int error = done->error;
 
+    if (error == 0 && (block->stream != f->read.stream || block->first_seq != f->read.first_seq ||
+                       sizeof(*block) + block->bytes != f->read.bytes))
+        error = -EBADMSG; /* a good block, but another one */
     l->fetching_count--;
-    tail_fetch_end(l->tail, &f->read, done->error == 0);
-    if (done->error != 0) {
+    tail_fetch_end(l->tail, &f->read, error == 0);
+    if (error != 0) {
         log_report(l, "cannot read %u bytes at place %llx of the log: %s", f->read.bytes,
                    (unsigned long long)f->read.place,
-                   done->error == -EBADMSG ? "they are damaged (fanqd --check says what is affected)"
-                                           : strerror(-done->error));
+                   error == -EBADMSG ? "they are damaged (fanqd --check says what is affected)"
+                                     : strerror(-error));
         if (l->error == 0)
-            l->error = done->error;
+            l->error = error;
     }
     l->read_blocks++;
     l->read_bytes += f->read.bytes;

@@ -250,8 +250,6 @@ static void checkpoint_slice(struct log *l, struct core *core)
     } else if (ended) {
         l->checkpoint_state = CHECKPOINT_SYNC;
         l->checkpoint_needs_lsn = l->end_lsn;
-        if (l->done.synced_lsn < l->checkpoint_needs_lsn)
-            writer_sync_soon(l->writer);
     }
 }
 
@@ -316,6 +314,8 @@ static void checkpoint_proceed(struct log *l, struct core *core, uint64_t now_ms
     case CHECKPOINT_SYNC:
         if (l->done.synced_lsn >= l->checkpoint_needs_lsn)
             checkpoint_write(l);
+        else
+            log_sync_soon(l); /* again, for what the writer's ring had no room for */
         break;
     case CHECKPOINT_WRITE:
         break;
