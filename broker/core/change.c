@@ -13,7 +13,21 @@ static void count_deleted(struct core *c, struct queue *q, uint64_t deleted)
         queue_kick(q); /* the limit on messages in flight may have let go */
 }
 
-static int ack_range(struct core *c, struct queue *q, const struct fanq_range *range)
+/* What an earlier run handed out may be unread in this one: its ack comes late, but the work is done. */
+static int reach(struct core *c, struct feed *f, uint64_t batch, uint64_t end)
+{
+    int err;
+
+    if (batch >= c->first_batch)
+        return 0; /* this run's batches are behind f->next */
+    if (end > f->stream->receivable)
+        end = f->stream->receivable;
+    err = end > f->next ? feed_give_out(c, f, end) : 0;
+    queue_kick(f->queue);
+    return err;
+}
+
+static int ack_range(struct core *c, struct queue *q, uint64_t batch, const struct fanq_range *range)
 {
     struct feed *f = feed_find(q, range->stream);
     uint64_t first = range->first, end = range->first + range->count, count;
@@ -21,6 +35,11 @@ static int ack_range(struct core *c, struct queue *q, const struct fanq_range *r
 
     if (f == NULL)
         return 0; /* all of that stream was deleted before */
+    if (c->options.durable && end > f->next) {
+        err = reach(c, f, batch, end);
+        if (err != 0)
+            return err;
+    }
     if (first < f->floor)
         first = f->floor;
     if (end > f->next)
@@ -49,7 +68,7 @@ int ack_step(struct core *c, const struct fanq_change *change)
     if (q == NULL)
         return FANQ_ERR_QUEUE_NOT_FOUND;
     while (err == 0 && fanq_range_next(&ranges, &range))
-        err = ack_range(c, q, &range);
+        err = ack_range(c, q, change->batch, &range);
     return err; /* what was deleted before an error stays so: acks may be repeated */
 }
 

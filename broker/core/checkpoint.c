@@ -136,11 +136,44 @@ static int write_catalogue(const struct core *c, struct facts *facts)
 
 /* ---- what is gone, and what was delivered ---- */
 
-static int write_gone(struct facts *facts, const struct feed *f, uint64_t first, uint64_t end)
+/* The first row of gone messages of f at or above seq, below what is unread: what lies in no run, or is marked in one. */
+static bool gone_from(const struct feed *f, uint64_t seq, uint64_t *ret_first, uint64_t *ret_end)
 {
-    struct fact fact = fact_of_messages(FACT_GONE, f, first, end);
+    const struct run *r = run_reaching(f, seq);
 
-    return first < end ? checkpoint_add(facts, &fact) : 0;
+    for (; r != NULL && r->node.key <= seq; r = run_next(r)) {
+        uint64_t first = gone_next_gone(&f->gone, seq, r->end);
+
+        if (first < r->end) {
+            *ret_first = first;
+            *ret_end = gone_next_live(&f->gone, first, r->end);
+            return true;
+        }
+        seq = r->end;
+    }
+    *ret_first = seq;
+    *ret_end = r != NULL ? r->node.key : f->next;
+    return *ret_first < *ret_end;
+}
+
+/* Until `full` bytes are written. */
+static int write_gone(struct facts *facts, const struct feed *f, struct core_checkpoint *at, size_t full)
+{
+    uint64_t first, end;
+    int err = 0;
+
+    while (err == 0 && facts->length < full && gone_from(f, at->next_seq, &first, &end)) {
+        struct fact fact = fact_of_messages(FACT_GONE, f, first, end);
+
+        err = checkpoint_add(facts, &fact);
+        if (err == 0)
+            at->next_seq = end;
+    }
+    if (err == 0 && facts->length < full) {
+        at->histories = true;
+        at->next_seq = 0;
+    }
+    return err;
 }
 
 static int write_history(const struct core *c, struct facts *facts, const struct run *r)
@@ -151,40 +184,22 @@ static int write_history(const struct core *c, struct facts *facts, const struct
     return r->deliveries > 0 ? checkpoint_add(facts, &fact) : 0;
 }
 
-static int write_holes(struct facts *facts, const struct run *r)
+static int write_histories(const struct core *c, struct facts *facts, const struct feed *f,
+                           struct core_checkpoint *at, size_t full)
 {
-    const struct gone *gone = &r->feed->gone;
-    uint64_t seq = gone_next_gone(gone, r->node.key, r->end);
+    const struct run *r = run_reaching(f, at->next_seq);
     int err = 0;
 
-    while (err == 0 && seq < r->end) {
-        uint64_t end = gone_next_live(gone, seq, r->end);
-
-        err = write_gone(facts, r->feed, seq, end);
-        seq = gone_next_gone(gone, end, r->end);
-    }
-    return err;
-}
-
-/* What is gone comes first: so whatever way the rest was cut into runs, equal states give equal facts. */
-static int write_messages(const struct core *c, struct facts *facts, const struct feed *f)
-{
-    struct tree_node *first = tree_first(&f->runs);
-    uint64_t seq = 0;
-    int err = 0;
-
-    for (struct tree_node *node = first; err == 0 && node != NULL; node = tree_next(node)) {
-        const struct run *r = container_of(node, struct run, node);
-
-        err = write_gone(facts, f, seq, r->node.key);
+    for (; err == 0 && facts->length < full && r != NULL; r = run_next(r)) {
+        err = write_history(c, facts, r);
         if (err == 0)
-            err = write_holes(facts, r);
-        seq = r->end;
+            at->next_seq = r->end;
     }
-    if (err == 0)
-        err = write_gone(facts, f, seq, f->next);
-    for (struct tree_node *node = first; err == 0 && node != NULL; node = tree_next(node))
-        err = write_history(c, facts, container_of(node, struct run, node));
+    if (err == 0 && r == NULL) {
+        at->next_stream = f->stream->number + 1;
+        at->next_seq = 0;
+        at->histories = false;
+    }
     return err;
 }
 
@@ -221,26 +236,54 @@ int core_checkpoint_begin(const struct core *c, struct core_checkpoint *ret_chec
     return err;
 }
 
+static void begin_queue(struct core_checkpoint *at, uint64_t id)
+{
+    at->next_queue_id = id;
+    at->next_stream = at->next_seq = 0;
+    at->histories = false;
+}
+
+/* The feed to go on with: the one that was left half way, if it is still there. NULL: that was all. */
+static const struct feed *next_feed(const struct core *c, struct core_checkpoint *at)
+{
+    struct tree_node *node = tree_at_least(&c->queues_by_id, at->next_queue_id);
+
+    for (; node != NULL; node = tree_next(node)) {
+        const struct queue *q = container_of(node, struct queue, id_node);
+        const struct tree_node *feed;
+
+        if (q->id != at->next_queue_id)
+            begin_queue(at, q->id);
+        feed = q->name != NULL ? tree_at_least(&q->feeds, at->next_stream) : NULL;
+        if (feed == NULL)
+            continue;
+        if (feed->key != at->next_stream) {
+            begin_queue(at, q->id);
+            at->next_stream = feed->key;
+        }
+        return container_of(feed, struct feed, node);
+    }
+    return NULL;
+}
+
+/* A queue may be written at several moments: what was gone stays so, and all that has come since is in the log. */
 int core_checkpoint_slice(const struct core *c, struct core_checkpoint *checkpoint, uint64_t budget_bytes,
                           bool *ret_ended)
 {
     struct facts facts = facts_of(checkpoint);
-    struct tree_node *node = tree_at_least(&c->queues_by_id, checkpoint->next_queue_id);
+    size_t full = budget_bytes < SIZE_MAX - facts.length ? facts.length + budget_bytes : SIZE_MAX;
+    const struct feed *f;
     int err = 0;
 
-    for (; node != NULL && facts.length - checkpoint->bytes < budget_bytes; node = tree_next(node)) {
-        const struct queue *q = container_of(node, struct queue, id_node);
-        struct tree_node *feed = q->name != NULL ? tree_first(&q->feeds) : NULL;
-
-        for (; err == 0 && feed != NULL; feed = tree_next(feed))
-            err = write_messages(c, &facts, container_of(feed, struct feed, node));
-        if (err != 0)
-            break;
-        checkpoint->next_queue_id = q->id + 1;
+    while (err == 0 && facts.length < full && (f = next_feed(c, checkpoint)) != NULL) {
+        if (!checkpoint->histories)
+            err = write_gone(&facts, f, checkpoint, full);
+        if (err == 0 && checkpoint->histories)
+            err = write_histories(c, &facts, f, checkpoint, full);
     }
-    keep_facts(checkpoint, &facts); /* a queue that was left half way is written again */
+    keep_facts(checkpoint, &facts);
     if (err == 0)
-        *ret_ended = node == NULL;
+        *ret_ended = facts.length < full;
     return err;
 }
 

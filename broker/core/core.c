@@ -269,6 +269,7 @@ static void core_init(struct core *c, const struct core_options *options)
     /* Numbers that clients hold on to differ from run to run: a late ack cannot hit what bears its number
      * now. With a log, runs are counted; without one, an epoch is the time at which it began. */
     c->next_queue_id = c->next_batch = (options->epoch << (options->durable ? 40 : 20)) + 1;
+    c->first_batch = c->next_batch;
     c->next_stream = 1;
     c->next_commit = 1;
     c->journalling = options->durable;

@@ -198,7 +198,8 @@ struct core_checkpoint {
     uint8_t *facts; /* the caller's in the end: free() */
     uint64_t bytes, capacity;
     uint64_t count;
-    uint64_t next_queue_id; /* where the next slice begins */
+    uint64_t next_queue_id, next_stream, next_seq; /* where the next slice begins */
+    bool histories; /* with the histories of that feed: what is gone is written */
 };
 
 /* Between turns. 0 or FANQ_ERR_NOMEM. */

@@ -117,6 +117,52 @@ void feed_receivable(struct core *c, struct stream *s)
         feed_settle(c, container_of(link, struct feed, link_caught_up));
 }
 
+/* ---- given out before this run ---- */
+
+enum { GAP_MAX = GONE_PAGE_SEQS }; /* a gap within a run costs at most two pages of bits */
+
+/* [first, end), which no run has and which lies above all that have, was given out. */
+static int put_back(struct core *c, struct feed *f, uint64_t first, uint64_t end)
+{
+    struct tree_node *node = tree_at_most(&f->runs, first);
+    struct run *r = node == NULL ? NULL : container_of(node, struct run, node);
+
+    if (r == NULL || r->deliveries > 0 || r->holder->kind != HOLDER_REDELIVERY || first - r->end > GAP_MAX) {
+        if (run_reserve(c) != 0)
+            return FANQ_ERR_NOMEM;
+        (void)run_new(c, f, first, end, &f->queue->redelivery);
+        return 0;
+    }
+    if (first > r->end) {
+        if (gone_reserve(&f->gone, &c->gone_pool, r->end, first) != 0)
+            return FANQ_ERR_NOMEM;
+        (void)gone_set(&f->gone, &c->gone_pool, r->end, first);
+        r->end = first;
+    }
+    run_grow(c, r, end - first);
+    return 0;
+}
+
+int feed_give_out(struct core *c, struct feed *f, uint64_t end)
+{
+    int err = 0;
+
+    for (uint32_t i = 0; err == 0 && i < f->unread_count; i++) {
+        uint64_t from = f->unread[i].first > f->next ? f->unread[i].first : f->next;
+        uint64_t to = f->unread[i].end < end ? f->unread[i].end : end;
+
+        if (from >= to)
+            continue;
+        err = put_back(c, f, from, to);
+        if (err == 0)
+            f->next = to; /* no run is ever above it, also when memory ends here */
+    }
+    if (err == 0 && f->next < end)
+        f->next = end;
+    feed_settle(c, f);
+    return err;
+}
+
 /* ---- the floor ---- */
 
 static void feed_set_floor(struct core *c, struct feed *f, uint64_t floor)

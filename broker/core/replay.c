@@ -6,8 +6,6 @@
  * gaps become bits as long as they are short, so that deletes out of order cost no more than they did before. */
 #include "state.h"
 
-enum { GAP_MAX = GONE_PAGE_SEQS }; /* a gap within a run costs at most two pages of bits */
-
 /* ---- finding ---- */
 
 static struct stream *stream_at(struct core *c, uint64_t number)
@@ -191,47 +189,6 @@ static int replay_stream_next(struct core *c, const struct fact *fact)
 
 /* ---- messages ---- */
 
-/* [first, end), which no run has and which lies above all that have, was given out. */
-static int put_back(struct core *c, struct feed *f, uint64_t first, uint64_t end)
-{
-    struct tree_node *node = tree_at_most(&f->runs, first);
-    struct run *r = node == NULL ? NULL : container_of(node, struct run, node);
-
-    if (r == NULL || r->deliveries > 0 || r->holder->kind != HOLDER_REDELIVERY || first - r->end > GAP_MAX) {
-        if (run_reserve(c) != 0)
-            return FANQ_ERR_NOMEM;
-        (void)run_new(c, f, first, end, &f->queue->redelivery);
-        return 0;
-    }
-    if (first > r->end) {
-        if (gone_reserve(&f->gone, &c->gone_pool, r->end, first) != 0)
-            return FANQ_ERR_NOMEM;
-        (void)gone_set(&f->gone, &c->gone_pool, r->end, first);
-        r->end = first;
-    }
-    run_grow(c, r, end - first);
-    return 0;
-}
-
-/* What f has not read below `end` was given out: from now on f reads from there. */
-static int give_out(struct core *c, struct feed *f, uint64_t end)
-{
-    int err = 0;
-
-    for (uint32_t i = 0; err == 0 && i < f->unread_count; i++) {
-        uint64_t from = f->unread[i].first > f->next ? f->unread[i].first : f->next;
-        uint64_t to = f->unread[i].end < end ? f->unread[i].end : end;
-
-        if (from < to)
-            err = put_back(c, f, from, to);
-    }
-    if (err == 0 && f->next < end) {
-        f->next = end;
-        feed_settle(c, f);
-    }
-    return err;
-}
-
 /* [first, end) of f is gone. May free f. */
 static int feed_lose(struct core *c, struct feed *f, uint64_t first, uint64_t end)
 {
@@ -243,7 +200,7 @@ static int feed_lose(struct core *c, struct feed *f, uint64_t first, uint64_t en
     if (first >= end)
         return 0;
     if (end > next) {
-        err = give_out(c, f, first);
+        err = feed_give_out(c, f, first);
         if (err != 0)
             return err;
         f->next = end;
@@ -314,7 +271,7 @@ static int replay_held(struct core *c, const struct fact *fact)
     if (f == NULL)
         return 0;
     stream_reaches(f->stream, fact->end);
-    err = give_out(c, f, fact->end);
+    err = feed_give_out(c, f, fact->end);
     if (err != 0 || run_reserve(c) != 0)
         return FANQ_ERR_NOMEM;
     to = fact->due_ms > c->wall_ms

@@ -260,6 +260,7 @@ struct core {
     struct tree queues_by_id;
     struct tree streams;
     uint64_t next_queue_id, next_batch, next_stream;
+    uint64_t first_batch; /* of this run */
 
     struct slab streams_slab, feeds_slab, runs_slab, holders_slab, queues_slab, topics_slab,
         subscriptions_slab, consumers_slab, waits_slab;
@@ -377,6 +378,9 @@ void feed_not_ready(struct feed *f);
  * and is empty now. */
 bool feed_raise_floor(struct core *c, struct feed *f);
 void feed_receivable(struct core *c, struct stream *s); /* the stream's receivable mark rose */
+/* What f has not read below `end`, which is receivable, was given out by an earlier run: f reads on from there, and it is
+ * put back as if it had been delivered never. FANQ_ERR_NOMEM: only some of it. */
+int feed_give_out(struct core *c, struct feed *f, uint64_t end);
 /* Drops everything up to the end of the stream. */
 void feed_purge(struct core *c, struct feed *f);
 

@@ -80,7 +80,7 @@ static struct core_checkpoint checkpoint_of(const struct core *core)
 
     FUZZ_CHECK(core_checkpoint_begin(core, &checkpoint) == 0);
     while (!ended)
-        FUZZ_CHECK(core_checkpoint_slice(core, &checkpoint, 100, &ended) == 0);
+        FUZZ_CHECK(core_checkpoint_slice(core, &checkpoint, UINT64_MAX, &ended) == 0);
     return checkpoint;
 }
 

@@ -872,7 +872,7 @@ static struct core_checkpoint whole_checkpoint(const struct core *core)
 
     SIM_CHECK(core_checkpoint_begin(core, &checkpoint) == 0, "out of memory");
     while (!ended)
-        SIM_CHECK(core_checkpoint_slice(core, &checkpoint, 1000, &ended) == 0, "out of memory");
+        SIM_CHECK(core_checkpoint_slice(core, &checkpoint, UINT64_MAX, &ended) == 0, "out of memory");
     return checkpoint;
 }
 
