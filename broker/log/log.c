@@ -27,7 +27,7 @@ void log_submit(struct log *l, const struct store_job *job)
 {
     bool taken = store_submit(l->store, job);
 
-    assert(taken); /* fetches, preparations and checkpoints under way are fewer than the ring has slots */
+    assert(taken); /* fetches and chores are fewer than it takes */
     if (l->store_thread != NULL)
         worker_wake(l->store_thread);
 }
@@ -390,7 +390,9 @@ static struct fetch *fetch_at_once(struct log *l, uint64_t stream, uint64_t firs
 
 enum fetch_result { FETCH_PENDING, FETCH_STARTED, FETCH_IN_MEMORY, FETCH_NO_ROOM };
 
-enum { FETCHES_MAX = 512 };
+enum { FETCHES_MAX = 128 };
+
+_Static_assert(FETCHES_MAX + LOG_CHORES_MAX < STORE_JOBS_MAX, "the store takes what it is given");
 
 /* Begins to read the block at seq, and moves seq behind it. */
 static enum fetch_result fetch_block(struct log *l, uint64_t stream, uint64_t *seq, uint64_t *bytes)

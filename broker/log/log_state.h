@@ -8,7 +8,12 @@
 #include "log.h"
 #include "store.h"
 
-enum { LOG_SPARES_WANTED = 2, LOG_SPARES_MAX = 8, LOG_READ_AHEAD_BYTES = 256 * 1024 };
+enum {
+    LOG_SPARES_WANTED = 2,
+    LOG_SPARES_MAX = 8,
+    LOG_CHORES_MAX = 16 /* jobs of the store but reads */,
+    LOG_READ_AHEAD_BYTES = 256 * 1024
+};
 
 /* A block on its way into memory. */
 struct fetch {
@@ -71,6 +76,7 @@ struct log {
     uint64_t spares[LOG_SPARES_MAX];
     size_t spare_count;
     size_t preparing;
+    size_t chores; /* segments that are being indexed, removed or recycled */
     uint64_t next_spare, next_cold;
     bool disk_short;
     uint64_t retry_ms;  /* of what failed for lack of disk; 0: nothing did */

@@ -133,6 +133,7 @@ static void prepared(struct log *l, const struct store_done *done, uint64_t recy
     struct segment_entry *s = recycled == STORE_NO_SEGMENT ? NULL : table_find(l, false, recycled);
 
     l->preparing--;
+    l->chores -= recycled != STORE_NO_SEGMENT;
     if (done->error == 0) {
         assert(l->spare_count < LOG_SPARES_MAX);
         l->spares[l->spare_count++] = done->job.prepare.spare;
@@ -158,6 +159,7 @@ void segments_completed(struct log *l, const struct store_done *done)
         prepared(l, done, done->job.prepare.recycle);
         return;
     }
+    l->chores--;
     s = table_find(l, done->job.segment.segment_kind == DIRECTORY_COLD, done->job.segment.number);
     if (done->error != 0)
         log_report(l, "cannot %s segment %llu: %s", done->job.kind == STORE_REMOVE ? "remove" : "index",
@@ -181,22 +183,26 @@ static bool is_synced(const struct log *l, const struct segment_entry *s)
 
 static void seal(struct log *l)
 {
+    if (l->chores > 0)
+        return; /* one at a time */
     for (size_t i = 0; i < l->segment_count; i++) {
         struct segment_entry *s = &l->segments[i];
 
         if (s->state != SEGMENT_FULL || !is_synced(l, s))
             continue;
         s->state = SEGMENT_SEALED;
-        if (live_bytes(l, s) > 0)
-            log_submit(l,
-                       &(struct store_job){.kind = STORE_INDEX,
-                                           .segment = {s->cold ? DIRECTORY_COLD : DIRECTORY_LOG, s->number}});
-        return; /* one at a time */
+        if (live_bytes(l, s) == 0)
+            continue; /* it will go soon */
+        l->chores++;
+        log_submit(l, &(struct store_job){.kind = STORE_INDEX,
+                                          .segment = {s->cold ? DIRECTORY_COLD : DIRECTORY_LOG, s->number}});
+        return;
     }
 }
 
 static void let_go(struct log *l, struct segment_entry *s)
 {
+    l->chores++;
     s->state = SEGMENT_LEAVING;
     s->dead = false;
     if (!s->cold && spares_wanted(l))
@@ -212,6 +218,8 @@ static void let_dead_go(struct log *l)
 
     for (size_t i = 0; i < l->segment_count; i++) {
         struct segment_entry *s = &l->segments[i];
+        if (l->chores > 0)
+            return; /* one at a time: removing files slows commits */
         if (s->dead && s->state == SEGMENT_SEALED && (s->cold || s->number < lowest))
             let_go(l, s);
     }
@@ -287,7 +295,6 @@ void checkpoint_completed(struct log *l, const struct store_done *done)
     l->checkpoint_number = done->job.checkpoint.number;
     l->older_lsn = l->newest_lsn;
     l->newest_lsn = l->checkpoint_lsn;
-    let_dead_go(l);
 }
 
 /* Every segment's worth of log, or after a while; less often when a checkpoint is large. */
@@ -367,6 +374,7 @@ uint64_t log_room(const struct log *l)
 void log_upkeep(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms)
 {
     tail_evict(l->tail);
+    let_dead_go(l);
     seal(l);
     keep_spares(l, now_ms);
     checkpoint_proceed(l, core, now_ms, wall_ms);
