@@ -32,7 +32,7 @@ enum {
 
 /* The log's figures at one time. */
 struct mark {
-    uint64_t at_ns, bytes, syncs;
+    uint64_t at_ns, bytes, syncs, sync_us;
 };
 
 struct durable {
@@ -59,6 +59,7 @@ struct durable {
     double ratio[ROUNDS_MAX];
     double ratio_256k[ROUNDS_MAX];
     double ratio_memory[ROUNDS_MAX];
+    double sync_share[ROUNDS_MAX]; /* of the time: the log thread was in fdatasync */
     double broker_cpu[ROUNDS_MAX]; /* of one core */
     uint64_t syncs;
 };
@@ -114,7 +115,8 @@ static int take_mark(void *context)
     if (err == 0)
         d->marks[d->mark_count++] = (struct mark){.at_ns = clock_ns(),
                                                   .bytes = stats_value(&stats, "log_bytes"),
-                                                  .syncs = stats_value(&stats, "log_syncs")};
+                                                  .syncs = stats_value(&stats, "log_syncs"),
+                                                  .sync_us = stats_value(&stats, "log_sync_us_total")};
     return err;
 }
 
@@ -169,6 +171,7 @@ static void note_round(struct durable *d, uint32_t i, const struct generator_fig
     d->ratio[i] = d->log_bytes_per_s[i] / d->ceiling_bytes_per_s[i];
     d->ratio_256k[i] = d->log_bytes_per_s[i] / d->ceiling_256k_bytes_per_s[i];
     d->ratio_memory[i] = d->delivered_per_s[i] / d->memory_per_s[i];
+    d->sync_share[i] = (double)(d->marks[1].sync_us - d->marks[0].sync_us) / 1e6 / log_seconds;
     d->broker_cpu[i] = on_disk->peer_seconds / on_disk->seconds;
     d->syncs += d->marks[1].syncs - d->marks[0].syncs;
 }
@@ -231,6 +234,7 @@ static int durable_report(struct durable *d)
         {"ratio", "ratio", FIGURE_RATIO, .value = median(d->ratio, n)},
         {"ratio_256k", "to 256k", FIGURE_RATIO, .value = median(d->ratio_256k, n)},
         {"ratio_memory", "to memory", FIGURE_RATIO, .value = median(d->ratio_memory, n)},
+        {"sync_share", "in sync", FIGURE_RATIO, .value = median(d->sync_share, n)},
         {"broker_cpu", "broker CPU", FIGURE_RATIO, .value = median(d->broker_cpu, n)},
         {"sync_us_max", NULL, FIGURE_COUNT, .value = (double)stats_value(&stats, "log_sync_us_max")},
         {"turn_us_max", NULL, FIGURE_COUNT, .value = (double)stats_value(&stats, "turn_us_max")},

@@ -16,10 +16,14 @@ enum {
     OPTION_LISTEN,
     OPTION_UNIX,
     OPTION_PORT_FILE,
+    OPTION_DIR,
     OPTION_MEMORY,
+    OPTION_FSYNC,
+    OPTION_ACCEPT_LOSS,
     OPTION_AUTO_CREATE,
-    OPTION_HELP,
+    OPTION_HELP, /* from here on: not from the environment */
     OPTION_VERSION,
+    OPTION_CHECK,
     OPTION_WORDS, /* how many of these there are; limits are numbered behind them */
 };
 
@@ -35,12 +39,22 @@ static const struct word words[OPTION_WORDS] = {
                        "      several times; 'none' for no TCP at all"},
     [OPTION_UNIX] = {"unix", "PATH", "listen on a Unix socket too"},
     [OPTION_PORT_FILE] = {"port-file", "FILE", "write the TCP port there once it listens"},
-    [OPTION_MEMORY] = {"memory", NULL, "keep messages in memory only; they vanish on exit (the default)"},
+    [OPTION_DIR] = {"dir", "DIRECTORY",
+                    "keep everything there; default: $STATE_DIRECTORY, else /var/lib/fanq for root, else\n"
+                    "      ~/.local/state/fanq. Also -d"},
+    [OPTION_MEMORY] = {"memory", NULL, "keep messages in memory only; they vanish on exit"},
+    [OPTION_FSYNC] =
+        {"fsync", "group|async[:TIME]|none",
+         "when a change is answered: group, the default: when it is on the disk; async: when it is\n"
+         "      written, the disk follows within TIME (100ms); none: the disk follows as the system likes"},
+    [OPTION_ACCEPT_LOSS] = {"accept-loss", NULL, "start although the log is damaged, without what is lost"},
     [OPTION_AUTO_CREATE] = {"auto-create", "on|off",
-                            "create queues and topics when first used; default: on, unless other machines\n"
-                            "      can reach the broker"},
+                            "create queues and topics when first used; default: on with --memory, unless\n"
+                            "      other machines can reach the broker"},
     [OPTION_HELP] = {"help", NULL, "show this"},
     [OPTION_VERSION] = {"version", NULL, "show the version"},
+    [OPTION_CHECK] = {"check", "DIRECTORY",
+                      "read all of a directory, say what is damaged, and exit; changes nothing"},
 };
 
 struct limit {
@@ -63,6 +77,8 @@ enum {
     OPTION_COUNT = OPTION_WORDS + LIMIT_COUNT,
     OPTION_NAME_BYTES = 48
 };
+
+_Static_assert(OPTION_COUNT <= ':', "getopt_long() gives the number of an option, or ':', '?' or a letter");
 
 /* ---- values ---- */
 
@@ -263,6 +279,39 @@ static int set_auto_create(struct reader *r, const char *said, const char *text)
     return 0;
 }
 
+static int set_fsync(struct reader *r, const char *said, const char *text)
+{
+    struct config *c = r->config;
+
+    c->fsync_ms = CONFIG_FSYNC_MS;
+    if (strcmp(text, "group") == 0) {
+        c->fsync = CONFIG_FSYNC_GROUP;
+    } else if (strcmp(text, "none") == 0) {
+        c->fsync = CONFIG_FSYNC_NONE;
+    } else if (strcmp(text, "async") == 0 || (strncmp(text, "async:", 6) == 0 &&
+                                              config_parse_ms(text + 6, &c->fsync_ms) && c->fsync_ms > 0)) {
+        c->fsync = CONFIG_FSYNC_ASYNC;
+    } else {
+        snprintf(r->error, CONFIG_ERROR_BYTES,
+                 "%s takes 'group', 'async', 'async:TIME' or 'none', not '%.60s'", said, text);
+        return -1;
+    }
+    return 0;
+}
+
+static int set_directory(struct reader *r, const char *said, const char *text)
+{
+    struct config *c = r->config;
+
+    if (text[0] == '\0' || strlen(text) >= CONFIG_PATH_BYTES_MAX) {
+        snprintf(r->error, CONFIG_ERROR_BYTES, "%s takes the path of a directory, not '%.60s'", said, text);
+        return -1;
+    }
+    memcpy(c->directory, text, strlen(text) + 1);
+    c->memory = false;
+    return 0;
+}
+
 /* said is what the user wrote, for the error text. 0, or -1 with the text in r->error. */
 static int option_set(struct reader *r, int option, const char *said, const char *text)
 {
@@ -275,8 +324,19 @@ static int option_set(struct reader *r, int option, const char *said, const char
     case OPTION_PORT_FILE:
         r->config->port_file = text;
         return 0;
+    case OPTION_DIR:
+        return set_directory(r, said, text);
     case OPTION_MEMORY:
-        return 0; /* the only mode there is */
+        r->config->memory = true;
+        return 0;
+    case OPTION_FSYNC:
+        return set_fsync(r, said, text);
+    case OPTION_ACCEPT_LOSS:
+        r->config->accept_loss = true;
+        return 0;
+    case OPTION_CHECK:
+        r->config->action = CONFIG_CHECK;
+        return set_directory(r, said, text);
     case OPTION_AUTO_CREATE:
         return set_auto_create(r, said, text);
     case OPTION_HELP:
@@ -390,6 +450,15 @@ static bool is_from_kubernetes(const char *variable)
            (starts_with(variable, "FANQD_PORT_") && variable[11] >= '0' && variable[11] <= '9');
 }
 
+/* NULL: it is not set, or empty. */
+static const char *environment(char *const env[], const char *name)
+{
+    for (size_t i = 0; env != NULL && env[i] != NULL; i++)
+        if (same_name(env[i], name) && env[i][strlen(name) + 1] != '\0')
+            return env[i] + strlen(name) + 1;
+    return NULL;
+}
+
 static int read_environment(struct reader *r, char *const env[])
 {
     for (size_t i = 0; env != NULL && env[i] != NULL; i++)
@@ -426,7 +495,9 @@ static int read_flags(struct reader *r, int argc, char *const argv[])
     optind = 0; /* glibc: start afresh, also in a test that reads several times */
     for (;;) {
         at = optind == 0 ? 1 : optind;
-        option = getopt_long(argc, argv, "+:", table, NULL);
+        option = getopt_long(argc, argv, "+:d:", table, NULL);
+        if (option == 'd')
+            option = OPTION_DIR;
         if (option == -1)
             break;
         if (option == '?')
@@ -468,6 +539,30 @@ static void set_defaults(struct config *c)
     c->listens[0].port = -1;
 }
 
+/* Where a service manager says, or the system's usual place. 0, or -1 with a text. */
+static int default_directory(struct config *c, char *const env[], char *error)
+{
+    const char *state = environment(env, "STATE_DIRECTORY"), *xdg = environment(env, "XDG_STATE_HOME"),
+               *home = environment(env, "HOME");
+    int length;
+
+    if (state != NULL)
+        length = snprintf(c->directory, sizeof(c->directory), "%.*s", (int)strcspn(state, ":"), state);
+    else if (geteuid() == 0)
+        length = snprintf(c->directory, sizeof(c->directory), "/var/lib/fanq");
+    else if (xdg != NULL)
+        length = snprintf(c->directory, sizeof(c->directory), "%s/fanq", xdg);
+    else
+        length =
+            snprintf(c->directory, sizeof(c->directory), "%s/.local/state/fanq", home != NULL ? home : "");
+    if (length < (int)sizeof(c->directory) &&
+        (state != NULL || xdg != NULL || home != NULL || geteuid() == 0))
+        return 0;
+    snprintf(error, CONFIG_ERROR_BYTES,
+             "there is no place to keep messages: give --dir DIRECTORY, or --memory to keep nothing");
+    return -1;
+}
+
 /* Values that are each in bounds but do not fit each other. */
 static int check_together(const struct config *c, char *error)
 {
@@ -507,6 +602,9 @@ int config_read(struct config *ret_config, int argc, char *const argv[], char *c
         return CONFIG_EXIT_USAGE;
     if (ret_config->action != CONFIG_RUN)
         return 0;
+    if (!ret_config->memory && ret_config->directory[0] == '\0' &&
+        default_directory(ret_config, env, error) != 0)
+        return CONFIG_EXIT_CONFIG;
     return check_together(ret_config, error) == 0 ? 0 : CONFIG_EXIT_CONFIG;
 }
 

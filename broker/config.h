@@ -22,7 +22,12 @@
     X(frame_bytes_max, BYTES, CONFIG_MIB(8), CONFIG_KIB(16), CONFIG_MIB(256), "the longest request")         \
     X(message_bytes_max, BYTES, CONFIG_MIB(1), 1, CONFIG_MIB(128), "the longest message")                    \
     X(memory_bytes_max, BYTES, 0, CONFIG_MIB(8), CONFIG_MIB(16777216),                                       \
-      "messages held; beyond it publishes are refused. Default: a quarter of the memory, at most 1 GiB")     \
+      "messages held in memory; with --memory publishes are refused beyond it. Default: a quarter of the "   \
+      "memory, at most 1 GiB")                                                                               \
+    X(cache_bytes_max, BYTES, CONFIG_MIB(32), CONFIG_MIB(4), CONFIG_MIB(1048576),                            \
+      "of that, messages read back from the disk; at least twice frame_bytes_max is taken")                  \
+    X(disk_bytes_max, BYTES, 0, 0, CONFIG_MIB(1073741824),                                                   \
+      "files of the log; beyond it publishes are refused. 0: as much as the file system has")                \
     X(input_bytes_total_max, BYTES, CONFIG_MIB(256), CONFIG_MIB(1), CONFIG_MIB(1048576),                     \
       "requests that have arrived in part, of all connections")                                              \
     X(output_bytes_max, BYTES, CONFIG_MIB(4), CONFIG_KIB(64), CONFIG_MIB(4096),                              \
@@ -34,7 +39,7 @@
     X(subscriptions_max, COUNT, 1000000, 1, 100000000, "subscriptions of queues to topics")                  \
     X(waiters_per_connection_max, COUNT, 1024, 1, 1000000, "long polls and pushes of one connection")        \
     X(waits_max, COUNT, 200000, 1, 100000000, "the same of all connections, for each queue they name")       \
-    X(in_flight_per_queue_max, COUNT, 120000, 1, 1000000000, "messages held or delayed by a nack")            \
+    X(in_flight_per_queue_max, COUNT, 120000, 1, 1000000000, "messages held or delayed by a nack")           \
     X(ephemeral_backlog_messages_max, COUNT, 65536, 1, 1000000000,                                           \
       "messages that a subscriber without a queue may lag; older ones are dropped")                          \
     X(ephemeral_backlog_bytes_max, BYTES, CONFIG_MIB(16), CONFIG_KIB(64), CONFIG_MIB(1048576),               \
@@ -44,6 +49,8 @@ enum {
     CONFIG_LISTENS_MAX = 8,
     CONFIG_HOST_BYTES_MAX = 256,
     CONFIG_ERROR_BYTES = 512,
+    CONFIG_PATH_BYTES_MAX = 4096,
+    CONFIG_FSYNC_MS = 100, /* of "async" without a time */
 
     /* Exit codes of fanqd beside 0. */
     CONFIG_EXIT_RUNTIME = 1,
@@ -51,7 +58,14 @@ enum {
     CONFIG_EXIT_CONFIG = 78 /* EX_CONFIG, so that a supervisor need not try again */
 };
 
-enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION };
+enum config_action { CONFIG_RUN, CONFIG_HELP, CONFIG_VERSION, CONFIG_CHECK };
+
+/* When a change is answered. */
+enum config_fsync {
+    CONFIG_FSYNC_GROUP, /* when it is on the disk */
+    CONFIG_FSYNC_ASYNC, /* when it is written; the disk follows within fsync_ms */
+    CONFIG_FSYNC_NONE   /* when it is written; the disk follows as the system likes */
+};
 
 enum config_auto_create { CONFIG_AUTO_CREATE_DEFAULT, CONFIG_AUTO_CREATE_ON, CONFIG_AUTO_CREATE_OFF };
 
@@ -68,9 +82,14 @@ struct config {
     enum config_action action;
     enum config_auto_create auto_create;
     struct config_listen listens[CONFIG_LISTENS_MAX];
-    uint32_t listen_count; /* 0 with only a Unix socket: --listen none */
-    const char *unix_path; /* NULL: none. Borrowed, as port_file, from argv or env */
-    const char *port_file; /* NULL: none */
+    uint32_t listen_count;                 /* 0 with only a Unix socket: --listen none */
+    const char *unix_path;                 /* NULL: none. Borrowed, as port_file, from argv or env */
+    const char *port_file;                 /* NULL: none */
+    bool memory;                           /* nothing is kept */
+    char directory[CONFIG_PATH_BYTES_MAX]; /* where the log is, or (CONFIG_CHECK) what to check */
+    enum config_fsync fsync;
+    uint64_t fsync_ms;
+    bool accept_loss;
 };
 
 /* Reads flags and environment (NULL-terminated, "NAME=value").

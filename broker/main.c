@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "config.h"
+#include "log/check_directory.h"
 #include "net/malloc_count.h"
 #include "net/shell.h"
 #include "notify.h"
@@ -118,14 +119,32 @@ static void print_what_to_try(const struct shell *s)
     fprintf(stderr, "%sfanq send hello \"hi there\" && %sfanq recv hello\n", hint, hint);
 }
 
+static void print_storage(const struct shell *s)
+{
+    const struct config *c = s->config;
+
+    if (c->memory)
+        fprintf(stderr, "  storage  memory only: messages vanish on exit; at most %" PRIu64 " MiB are held\n",
+                c->memory_bytes_max / CONFIG_MIB(1));
+    else if (c->fsync == CONFIG_FSYNC_GROUP)
+        fprintf(stderr, "  storage  %s: what is answered is on the disk (fsync group)\n", c->directory);
+    else if (c->fsync == CONFIG_FSYNC_ASYNC)
+        fprintf(stderr,
+                "  storage  %s: A POWER CUT LOSES the last %" PRIu64
+                " ms of answered messages (fsync async)\n",
+                c->directory, c->fsync_ms);
+    else
+        fprintf(stderr, "  storage  %s: A POWER CUT LOSES answered messages (fsync none)\n", c->directory);
+}
+
 static void print_banner(const struct shell *s)
 {
     fprintf(stderr, "fanq " FANQ_VERSION " (pid %d)\n  native   ", (int)getpid());
     for (size_t i = 0; i < s->listener_count; i++)
         fprintf(stderr, "%s%s%s", i > 0 ? ", " : "",
                 s->listeners[i]->port >= 0 ? "fanq://" : "unix:", s->listeners[i]->address);
-    fprintf(stderr, "\n  storage  memory only: messages vanish on exit; at most %" PRIu64 " MiB are held\n",
-            s->config->memory_bytes_max / CONFIG_MIB(1));
+    fputc('\n', stderr);
+    print_storage(s);
     fprintf(stderr, "  access   %s\n",
             only_this_machine(s) ? "this machine only; --listen 0.0.0.0 lets others in"
                                  : "EVERYONE who reaches these addresses: there are no passwords yet");
@@ -174,6 +193,8 @@ int main(int argc, char *argv[])
     case CONFIG_VERSION:
         puts("fanqd " FANQ_VERSION);
         return 0;
+    case CONFIG_CHECK:
+        return check_directory(config.directory, stdout);
     case CONFIG_RUN:
         break;
     }

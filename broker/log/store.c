@@ -13,14 +13,11 @@
 #include "proto/fanq_error.h"
 #include "store_task.h"
 
-/* Submitted, and their completions not taken: more than the log reads at a time. A power of two. */
-enum { JOBS_MAX = 1024 };
-
 enum { ROW_READ, ROW_PREPARE, ROW_REST, ROWS };
 enum { STEPS_OF_LAST = 16 };
 
 struct row {
-    struct store_job jobs[JOBS_MAX]; /* a ring */
+    struct store_job jobs[STORE_JOBS_MAX]; /* a ring */
     uint32_t first, count;
     struct store_task task; /* of the job that is being done */
     bool busy;
@@ -49,8 +46,8 @@ int store_new(const struct store_options *options, struct store **ret_store)
         return FANQ_ERR_NOMEM;
     s->options = *options;
     store_files_init(&s->files, options->directory);
-    s->jobs = ring_new(sizeof(struct store_job), JOBS_MAX);
-    s->completions = ring_new(sizeof(struct store_done), JOBS_MAX);
+    s->jobs = ring_new(sizeof(struct store_job), STORE_JOBS_MAX);
+    s->completions = ring_new(sizeof(struct store_done), STORE_JOBS_MAX);
     if (s->jobs == NULL || s->completions == NULL) {
         store_free(s);
         return FANQ_ERR_NOMEM;
@@ -68,8 +65,8 @@ static struct row *row_for(struct store *s, const struct store_job *job)
 
 static void row_push(struct row *row, const struct store_job *job)
 {
-    assert(row->count < JOBS_MAX);
-    row->jobs[(row->first + row->count++) % JOBS_MAX] = *job;
+    assert(row->count < STORE_JOBS_MAX);
+    row->jobs[(row->first + row->count++) % STORE_JOBS_MAX] = *job;
 }
 
 /* Whether there is a job at work, now if not before. */
@@ -77,7 +74,7 @@ static bool row_begin(struct row *row)
 {
     if (!row->busy && row->count > 0) {
         store_task_init(&row->task, &row->jobs[row->first]);
-        row->first = (row->first + 1) % JOBS_MAX;
+        row->first = (row->first + 1) % STORE_JOBS_MAX;
         row->count--;
         row->busy = true;
     }
@@ -115,7 +112,7 @@ void store_free(struct store *s)
 
 bool store_submit(struct store *s, const struct store_job *job)
 {
-    if (s->outstanding == JOBS_MAX || !ring_push(s->jobs, job))
+    if (s->outstanding == STORE_JOBS_MAX || !ring_push(s->jobs, job))
         return false;
     s->outstanding++;
     return true;

@@ -56,6 +56,8 @@ struct store_job {
     };
 };
 
+enum { STORE_JOBS_MAX = 1024 /* submitted, and their completions not taken; a power of two */ };
+
 #define STORE_NO_SEGMENT UINT64_MAX
 
 struct store_done {

@@ -7,6 +7,7 @@
 #include "config.h"
 #include "connection.h"
 #include "shell.h"
+#include "storage.h"
 #include "stats.h"
 
 /* Messages that were refused for their size, before the core saw the request they came in: added to its
@@ -90,7 +91,7 @@ static void greet(struct shell *s, struct connection *c, const struct fanq_hello
         .version = FANQ_PROTOCOL_VERSION,
         .epoch = s->epoch,
         .server = bytes_of("fanq/" FANQ_VERSION),
-        .storage = bytes_of("memory"),
+        .storage = bytes_of(storage_mode(s)),
         .frame_bytes_max = s->config->frame_bytes_max,
         .message_bytes_max = s->config->message_bytes_max,
         .auto_create = s->auto_create,

@@ -13,11 +13,9 @@
 #include "connection.h"
 #include "log/tail.h"
 #include "notice.h"
+#include "storage.h"
 
 enum {
-    SEGMENT_BYTES_MIN = 64 * 1024 * 1024,
-    COMMIT_OVERHEAD_BYTES_MAX =
-        8 * 1024 * 1024,     /* block headers of a batch whose every request has another target */
     DESCRIPTORS_BESIDE = 32, /* listeners, epoll, signals, standard streams, a spare */
 };
 
@@ -131,6 +129,14 @@ static uint64_t wall_clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+uint64_t shell_cpu_us(void)
+{
+    struct timespec used;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+}
+
 static uint64_t random_number(void)
 {
     uint64_t number;
@@ -140,25 +146,10 @@ static uint64_t random_number(void)
     return number;
 }
 
-/* A segment of which half takes the largest commit. */
-static uint64_t segment_bytes(const struct config *config)
-{
-    uint64_t half = INPUT_TURN_BYTES + config->frame_bytes_max + COMMIT_OVERHEAD_BYTES_MAX;
-    uint64_t whole = 2 * half < SEGMENT_BYTES_MIN ? SEGMENT_BYTES_MIN : 2 * half;
-
-    return (whole + TAIL_PAGE_BYTES - 1) / TAIL_PAGE_BYTES * TAIL_PAGE_BYTES;
-}
-
 static int make_core(struct shell *s)
 {
     const struct config *config = s->config;
-    const struct tail_options tail_options = {.memory_bytes_max = config->memory_bytes_max,
-                                              .segment_bytes = segment_bytes(config),
-                                              .epoch = s->epoch};
-    int err = tail_new(&tail_options, &s->tail);
 
-    if (err != 0)
-        return err;
     return core_new(
         &(struct core_options){
             .view = {s->tail, tail_block},
@@ -166,6 +157,7 @@ static int make_core(struct shell *s)
             .hash_seed = random_number(),
             .account = "000000000000",
             .region = "us-east-1",
+            .durable = s->log != NULL,
             .auto_create = s->auto_create,
             .connections_max = s->connections_max,
             .queues_max = (uint32_t)config->queues_max,
@@ -232,11 +224,14 @@ static int open_listeners(struct shell *s, char *error, size_t size)
     return 0;
 }
 
-/* On unless others can reach the broker. */
+/* By default on where nothing is kept, unless others can reach the broker: what a typing error makes is gone with the
+ * broker then. */
 static bool auto_create(const struct shell *s)
 {
     if (s->config->auto_create != CONFIG_AUTO_CREATE_DEFAULT)
         return s->config->auto_create == CONFIG_AUTO_CREATE_ON;
+    if (!s->config->memory)
+        return false;
     for (size_t i = 0; i < s->listener_count; i++)
         if (!s->listeners[i]->loopback)
             return false;
@@ -272,9 +267,17 @@ struct shell *shell_new(const struct config *config, char *error, size_t error_s
         return NULL;
     }
     s->auto_create = auto_create(s);
+    if (storage_open(s, error, error_size) != 0) {
+        shell_free(s);
+        return NULL;
+    }
     if (reading_init(&s->reading) != 0 || writing_init(&s->writing) != 0 || make_tables(s) != 0 ||
         make_core(s) != 0 || start_handles(s) != 0) {
         snprintf(error, error_size, "cannot start: out of memory");
+        shell_free(s);
+        return NULL;
+    }
+    if (storage_recover(s, error, error_size) != 0) {
         shell_free(s);
         return NULL;
     }
@@ -285,7 +288,9 @@ struct shell *shell_new(const struct config *config, char *error, size_t error_s
 
 int shell_run(struct shell *s)
 {
+    s->running = true;
     uv_run(&s->loop, UV_RUN_DEFAULT);
+    s->running = false;
     return s->exit_code;
 }
 
@@ -295,6 +300,7 @@ void shell_free(struct shell *s)
 
     if (s == NULL)
         return;
+    storage_stop(s); /* its threads use a handle */
     shell_stop(s);
     uv_run(&s->loop, UV_RUN_DEFAULT);
     err = uv_loop_close(&s->loop);
@@ -303,7 +309,7 @@ void shell_free(struct shell *s)
         free(s->listeners[i]);
     free(s->listeners);
     core_free(s->core);
-    tail_free(s->tail);
+    storage_close(s);
     effects_close(&s->effects);
     free(s->next_effect);
     reading_close(&s->reading);

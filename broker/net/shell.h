@@ -18,6 +18,7 @@
 
 #include "base/list.h"
 #include "core/core.h"
+#include "log/io.h"
 #include "input.h"
 #include "listener.h"
 #include "output.h"
@@ -26,6 +27,7 @@
 
 struct config;
 struct connection;
+struct log;
 struct tail;
 
 struct shell_figures {
@@ -35,7 +37,9 @@ struct shell_figures {
     uint64_t input_bytes, output_bytes;
     uint64_t writes; /* calls of writev */
     uint64_t turns;
-    uint64_t turn_us_max;
+    uint64_t turn_us_max;     /* wall time of a turn */
+    uint64_t turn_cpu_us_max; /* processor time of a round of the loop: a turn, and the callbacks before it */
+    uint64_t cpu_us;          /* of the loop's thread, when the last turn ended */
 };
 
 struct shell {
@@ -58,6 +62,12 @@ struct shell {
 
     struct core *core;
     struct tail *tail;
+    struct log *log; /* NULL: in memory only */
+    struct io log_io;
+    bool log_io_open;
+    uv_async_t log_news; /* its threads have done something */
+    bool log_has_news;
+    uint64_t log_synced; /* the newest commit that the core was told of */
     struct effects effects;
     int32_t *next_effect; /* by effect: the next one of the same connection */
     size_t next_effect_capacity;
@@ -81,6 +91,7 @@ struct shell {
     enum { DRAIN_NO, DRAIN_ASKED, DRAIN_STEPPED } drain;
     uint64_t drain_deadline_ms;
     struct upkeep upkeep;
+    bool running;
     bool stopping; /* the loop's own handles are closing */
 
     struct shell_figures figures;
@@ -93,6 +104,9 @@ struct shell *shell_new(const struct config *config, char *error, size_t error_s
 int shell_run(struct shell *s);
 
 void shell_free(struct shell *s); /* accepts NULL and half-built */
+
+/* Processor time of the calling thread, the loop's, in microseconds. */
+uint64_t shell_cpu_us(void);
 
 /* Ends the process: something that the broker cannot go on without is missing. */
 _Noreturn void shell_fail(const char *what);

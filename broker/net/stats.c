@@ -3,12 +3,13 @@
 
 #include <assert.h>
 #include <string.h>
-#include <time.h>
 
 #include "config.h"
 #include "log/tail.h"
 #include "malloc_count.h"
 #include "shell.h"
+#include "storage.h"
+#include "log/log.h"
 
 struct collector {
     struct fanq_stat *stats;
@@ -19,15 +20,6 @@ static void add(struct collector *c, const char *name, uint64_t value)
 {
     assert(c->count < STATS_COUNT_MAX && strlen(name) + 1 + 9 + 1 < STATS_ENTRY_BYTES_MAX);
     c->stats[c->count++] = (struct fanq_stat){{(const uint8_t *)name, strlen(name)}, value};
-}
-
-/* Processor time of the loop's thread, which asks. */
-static uint64_t loop_cpu_us(void)
-{
-    struct timespec used;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-    return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
 }
 
 static void add_core(struct collector *c, const struct core *core)
@@ -52,7 +44,7 @@ static void add_memory(struct collector *c, const struct shell *s)
 
     tail_figures(s->tail, &f);
     add(c, "memory_held_bytes", f.held_bytes);
-    add(c, "memory_room_bytes", tail_room(s->tail));
+    add(c, "memory_room_bytes", storage_room(s));
     add(c, "memory_bytes_max", s->config->memory_bytes_max);
     add(c, "live_blocks", f.live_blocks);
     add(c, "commits", f.commits);
@@ -60,6 +52,30 @@ static void add_memory(struct collector *c, const struct shell *s)
     add(c, "input_held_bytes", s->reading.kept_bytes);
     add(c, "output_held_bytes", s->writing.held_bytes);
     add(c, "malloc_calls", malloc_count());
+}
+
+static void add_log(struct collector *c, const struct shell *s)
+{
+    struct log_figures f;
+
+    if (s->log == NULL)
+        return;
+    log_figures(s->log, &f);
+    add(c, "log_commits", f.writer.commits);
+    add(c, "log_bytes", f.writer.bytes);
+    add(c, "log_writes", f.writer.writes);
+    add(c, "log_syncs", f.writer.syncs);
+    add(c, "log_sync_us_max", f.writer.sync_us_max);
+    add(c, "log_sync_us_total", f.writer.sync_us_total);
+    add(c, "disk_bytes", f.disk_bytes);
+    add(c, "disk_short", f.disk_short);
+    add(c, "segments", f.segments);
+    add(c, "segments_cold", f.cold_segments);
+    add(c, "segments_spare", f.spares);
+    add(c, "checkpoints", f.checkpoints);
+    add(c, "checkpoint_bytes", f.checkpoint_bytes);
+    add(c, "read_blocks", f.read_blocks);
+    add(c, "read_bytes", f.read_bytes);
 }
 
 static void add_loop(struct collector *c, const struct shell *s)
@@ -77,7 +93,8 @@ static void add_loop(struct collector *c, const struct shell *s)
     add(c, "writes", f->writes);
     add(c, "loop_turns", f->turns);
     add(c, "turn_us_max", f->turn_us_max);
-    add(c, "loop_cpu_us", loop_cpu_us());
+    add(c, "turn_cpu_us_max", f->turn_cpu_us_max);
+    add(c, "loop_cpu_us", shell_cpu_us());
     add(c, "uptime_ms", s->now_ms - s->started_ms);
     add(c, "epoch", s->epoch);
 }
@@ -88,6 +105,7 @@ uint32_t stats_collect(const struct shell *s, struct fanq_stat *ret_stats)
 
     add_core(&c, s->core);
     add_memory(&c, s);
+    add_log(&c, s);
     add_loop(&c, s);
     return c.count;
 }

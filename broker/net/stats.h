@@ -6,7 +6,7 @@
 struct shell;
 
 enum {
-    STATS_COUNT_MAX = 48,
+    STATS_COUNT_MAX = 64,
     STATS_ENTRY_BYTES_MAX = 64 /* name and value, packed */
 };
 

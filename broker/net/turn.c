@@ -4,7 +4,7 @@
  * it whole, and in requests and what answers them, for a flood of tiny requests would make many times its own
  * size of answers before the first one is written and its sender found not to read.
  *
- *     TURN -> requests -> news -> COMMIT, append, SYNCED -> SERVE -> write each connection once -> trim
+ *     TURN -> requests -> news -> COMMIT, append -> SERVE -> write each connection once -> trim
  *
  * News are the ends of connections and sockets that became full or writable. Trims come last: until then
  * deliveries refer to bytes in the tail, and what could not be sent has been pinned. */
@@ -18,6 +18,7 @@
 #include "native.h"
 #include "notice.h"
 #include "shell.h"
+#include "storage.h"
 #include "upkeep.h"
 
 enum {
@@ -69,7 +70,8 @@ static void begin_batch(struct shell *s)
 {
     s->batch_bytes = s->batch_requests = 0;
     s->urgent = false;
-    step(s, &(struct event){.kind = EVENT_TURN, .turn = {s->now_ms, s->wall_ms, tail_room(s->tail)}});
+    step(s, &(struct event){.kind = EVENT_TURN, .turn = {s->now_ms, s->wall_ms, storage_room(s)}});
+    storage_poll(s);
     if (s->drain == DRAIN_ASKED) {
         step(s, &(struct event){.kind = EVENT_DRAIN});
         s->drain = DRAIN_STEPPED;
@@ -119,18 +121,14 @@ static void tell_news(struct shell *s)
 
 /* ---- commit ---- */
 
-/* Carries out the commit among the effects since `first`, if there is one. In memory a commit is safe at
- * once. */
+/* Carries out the commit among the effects since `first`, if there is one. */
 static void append_commit(struct shell *s, size_t first)
 {
     for (size_t i = first; i < s->effects.count; i++) {
-        if (s->effects.items[i].kind != EFFECT_COMMIT)
-            continue;
-        uint64_t number = s->effects.items[i].commit.number;
-        if (tail_append(s->tail, &s->effects.items[i].commit, NULL) != 0)
-            shell_fail("the system gives no memory for messages");
-        step(s, &(struct event){.kind = EVENT_SYNCED, .synced = number});
-        return; /* a batch has one */
+        if (s->effects.items[i].kind == EFFECT_COMMIT) {
+            storage_append(s, &s->effects.items[i].commit);
+            return; /* a batch has one */
+        }
     }
 }
 
@@ -138,7 +136,7 @@ static void commit_and_serve(struct shell *s)
 {
     size_t first = s->effects.count;
 
-    step(s, &(struct event){.kind = EVENT_COMMIT});
+    step(s, &(struct event){.kind = EVENT_COMMIT, .always = storage_wants_commit(s)});
     append_commit(s, first);
     step(s, &(struct event){.kind = EVENT_SERVE});
 }
@@ -210,11 +208,12 @@ static void trim(struct shell *s)
 {
     for (size_t i = 0; i < s->effects.count; i++) {
         const struct effect *e = &s->effects.items[i];
-        assert(e->kind != EFFECT_FETCH); /* in memory mode everything is in memory */
         if (e->kind == EFFECT_TRIM)
             tail_trim(s->tail, e->trim.stream, e->trim.seq);
         else if (e->kind == EFFECT_STREAM_END)
             tail_stream_end(s->tail, e->trim.stream);
+        else if (e->kind == EFFECT_FETCH)
+            storage_fetch(s, e->fetch.stream, e->fetch.first_seq, e->fetch.count);
     }
 }
 
@@ -238,9 +237,12 @@ static void settle_news(struct shell *s)
 
 /* ---- draining ---- */
 
-/* After the batch in which the core drained: everyone may have what was said to him, and no more. */
+/* After the batch in which the core drained: everyone may have what was said to him, and no more. What waits for the
+ * disk is said first. */
 static void drain(struct shell *s)
 {
+    if (!storage_settled(s) && s->now_ms < s->drain_deadline_ms)
+        return;
     for (uint32_t i = 0; i < s->connections_max; i++) {
         struct connection *c = s->connections[i];
         if (c == NULL)
@@ -280,6 +282,7 @@ static uint64_t next_ms(const struct shell *s)
 
     next = least(next, least(reading_next_ms(&s->reading), writing_next_ms(&s->writing)));
     next = least(next, upkeep_next_ms(s));
+    next = least(next, storage_next_ms(s));
     return s->drain == DRAIN_NO ? next : least(next, s->drain_deadline_ms);
 }
 
@@ -315,6 +318,17 @@ static bool anything_to_do(const struct shell *s)
            s->drain != DRAIN_NO || s->reading.refused || !list_empty(&s->reading.starved);
 }
 
+/* What the round cost: where there are more threads than cores wall time says little. */
+static void count_cpu(struct shell *s)
+{
+    struct shell_figures *f = &s->figures;
+    uint64_t before = f->cpu_us;
+
+    f->cpu_us = shell_cpu_us();
+    if (before > 0 && f->cpu_us - before > f->turn_cpu_us_max)
+        f->turn_cpu_us_max = f->cpu_us - before;
+}
+
 void turn_run(struct shell *s)
 {
     uint64_t start_ns = uv_hrtime(), spent_us;
@@ -333,6 +347,7 @@ void turn_run(struct shell *s)
     reading_settle(s);
     writing_sweep(s);
     upkeep_run(s);
+    storage_upkeep(s);
     if (s->drain == DRAIN_STEPPED)
         drain(s);
     if (!s->stopping)
@@ -341,4 +356,5 @@ void turn_run(struct shell *s)
     spent_us = (uv_hrtime() - start_ns) / 1000;
     if (spent_us > s->figures.turn_us_max)
         s->figures.turn_us_max = spent_us;
+    count_cpu(s);
 }

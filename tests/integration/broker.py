@@ -35,7 +35,8 @@ class Broker:
         self.unix = os.path.join(self.directory, "socket")
         self.log = open(os.path.join(self.directory, "log"), "w+b")
         self.process = subprocess.Popen(
-            [FANQD, "--port", "0", "--port-file", self.port_file, "--unix", self.unix, *flags],
+            [FANQD, *([] if "--dir" in flags else ["--memory"]), "--port", "0", "--port-file", self.port_file,
+             "--unix", self.unix, *flags],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log, env={**environment(), **(env or {})},
             preexec_fn=before)
         if not wait_until(lambda: os.path.exists(self.port_file) or self.process.poll() is not None):

@@ -15,7 +15,7 @@ CHANGING = [
     (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME"),
     (r"\(pid \d+\)", "(pid N)"),
     (r"in \d+ ms", "in N ms"),
-    (r"at most \d+ MiB", "at most N MiB"),
+    (r"storage  [^:]+:", "storage  DIRECTORY:"),
     (r"FANQ_URL=\S+ ", ""),  # the banner says it when the port is not the usual one
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
 ]
@@ -40,6 +40,7 @@ def examples(readme):
 def start_broker(fanqd, folder):
     """Gives the process, its banner and its port."""
     broker = subprocess.Popen([fanqd, "--port", "0", "--port-file", folder / "port"],
+                              env=dict(os.environ, STATE_DIRECTORY=folder / "state"),
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     banner = ""
     for line in broker.stdout:

@@ -1,0 +1,113 @@
+/* The log's data, for log.c, upkeep.c and relocate.c alone. */
+#pragma once
+
+#include "base/list.h"
+#include "base/slab.h"
+#include "base/worker.h"
+#include "checkpoint.h"
+#include "log.h"
+#include "store.h"
+
+enum {
+    LOG_SPARES_WANTED = 2,
+    LOG_SPARES_MAX = 8,
+    LOG_CHORES_MAX = 16 /* jobs of the store but reads */,
+    LOG_READ_AHEAD_BYTES = 256 * 1024
+};
+
+/* A block on its way into memory. */
+struct fetch {
+    struct list link; /* log->fetching, then log->came */
+    struct tail_read read;
+};
+
+/* What was asked for but the cache had no room. */
+struct fetch_wish {
+    struct list link;
+    uint64_t stream, first_seq, end;
+};
+
+enum segment_state {
+    SEGMENT_FILLING, /* commits go there */
+    SEGMENT_FULL,    /* to be indexed when it is synced */
+    SEGMENT_SEALED,  /* indexed, or being so */
+    SEGMENT_LEAVING  /* being removed, or made into a spare */
+};
+
+struct segment_entry {
+    uint64_t number;
+    bool cold;
+    bool dead; /* nothing in it was needed when the checkpoint under way began */
+    enum segment_state state;
+};
+
+enum checkpoint_state { CHECKPOINT_NONE, CHECKPOINT_SLICES, CHECKPOINT_SYNC, CHECKPOINT_WRITE };
+
+struct log {
+    struct log_options options;
+    struct directory directory;
+    bool directory_open;
+    struct tail *tail;
+    struct writer *writer;
+    struct store *store;
+    struct worker *writer_thread, *store_thread;
+    struct recovered recovered;
+    int error; /* a negative errno: the log has ended */
+
+    /* Commits. */
+    uint64_t end_lsn;        /* behind the last one appended */
+    uint64_t last_number;    /* of it */
+    uint64_t last_commit_ms; /* when it was; monotonic */
+    struct writer_done done;
+    struct writer_job *waiting; /* a ring: what the writer's ring had no room for */
+    size_t waiting_head, waiting_count, waiting_capacity;
+    bool witnessed; /* the last commit is an empty one */
+
+    /* Blocks that come back. */
+    struct slab fetches, wishes;
+    struct list came;   /* struct fetch */
+    struct list wished; /* struct fetch_wish */
+    uint64_t fetching_count;
+    uint64_t read_blocks, read_bytes;
+
+    /* Segments, those of the log by number, then cold ones. */
+    struct segment_entry *segments;
+    size_t segment_count, segment_capacity;
+    uint64_t spares[LOG_SPARES_MAX];
+    size_t spare_count;
+    size_t preparing;
+    size_t chores; /* segments that are being indexed, removed or recycled */
+    uint64_t next_spare, next_cold;
+    bool disk_short;
+    uint64_t retry_ms;  /* of what failed for lack of disk; 0: nothing did */
+    uint64_t looked_ms; /* when the free space was looked at */
+
+    /* The checkpoint under way, and the newest two that are on the disk. */
+    enum checkpoint_state checkpoint_state;
+    struct core_checkpoint checkpoint;
+    uint64_t checkpoint_number, checkpoint_lsn, checkpoint_commit, checkpoint_wall_ms;
+    uint64_t checkpoint_needs_lsn; /* it holds when all below is synced */
+    uint64_t newest_lsn, older_lsn;
+    uint64_t next_checkpoint_ms;
+    uint64_t checkpoints, checkpoint_bytes;
+};
+
+static inline uint64_t log_segment_of(const struct log *l, uint64_t lsn)
+{
+    return lsn / l->directory.segment_bytes;
+}
+
+/* ---- upkeep.c ---- */
+
+/* The segment that a first commit opens becomes the one that is filled. Gives the spare for it, or WRITER_NO_SPARE. 0 or
+ * FANQ_ERR_NOMEM. */
+int segments_open(struct log *l, uint64_t number, uint64_t *ret_spare);
+int segments_restore(struct log *l); /* at start: what the directory has */
+void segments_completed(struct log *l, const struct store_done *done);
+void checkpoint_completed(struct log *l, const struct store_done *done);
+
+/* ---- log.c ---- */
+
+void log_submit(struct log *l, const struct store_job *job); /* wakes the store; the ring has room */
+void log_sync_soon(struct log *l);
+void log_report(struct log *l, const char *format, ...) __attribute__((format(printf, 2, 3)));
