@@ -172,6 +172,11 @@ void account_sent(struct account *a, uint32_t producer, uint64_t counter, enum o
     }
 }
 
+uint32_t account_sends(const struct account *a, uint32_t producer, uint64_t counter)
+{
+    return find(a, producer, counter)->sends;
+}
+
 uint64_t account_waiting(const struct account *a, uint32_t target)
 {
     uint64_t most = 0;

@@ -58,6 +58,9 @@ uint64_t account_new_message(struct account *a, uint32_t producer, uint32_t targ
 void account_sending(struct account *a, uint32_t producer, uint64_t counter);
 void account_sent(struct account *a, uint32_t producer, uint64_t counter, enum outcome outcome);
 
+/* How often it was sent, and not refused: at most ACCOUNT_COPIES_MAX times. */
+uint32_t account_sends(const struct account *a, uint32_t producer, uint64_t counter);
+
 /* Messages taken for the fullest queue of the target, and not deleted. */
 uint64_t account_waiting(const struct account *a, uint32_t target);
 

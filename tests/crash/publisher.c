@@ -64,7 +64,8 @@ static void settle(struct sending *sending, const struct fanq_error *error)
 
     for (uint32_t i = 0; i < sending->count; i++) {
         account_sent(h->account, p->options.producer, sending->counters[i], outcome);
-        if (outcome == OUTCOME_UNKNOWN && p->again_count < AGAIN_MAX && harness_chance(h, 30))
+        if (outcome == OUTCOME_UNKNOWN && p->again_count < AGAIN_MAX && harness_chance(h, 30) &&
+            account_sends(h->account, p->options.producer, sending->counters[i]) < ACCOUNT_COPIES_MAX)
             p->again[p->again_count++] = sending->counters[i];
     }
     if (outcome == OUTCOME_REFUSED) {
@@ -90,7 +91,6 @@ static void on_batch_sent(struct fanq *client, const struct fanq_batch_sent *sen
     settle(sending, &sent->error);
 }
 
-/* A message that was sent twice already is not sent again: two copies are told apart, no more. */
 static uint64_t next_counter(struct publisher *p)
 {
     if (p->again_count > 0)
