@@ -213,14 +213,28 @@ static int feed_lose(struct core *c, struct feed *f, uint64_t first, uint64_t en
     return err;
 }
 
+/* What the feed takes of the fact's messages. A queue's part of a checkpoint may speak of what it took by a later
+ * subscription; the log repeats that behind the fact by which it did. */
+static struct fact taken_of(const struct feed *f, const struct fact *fact)
+{
+    uint64_t end = f->unread_count > 0 ? f->unread[f->unread_count - 1].end : f->next;
+    struct fact taken = *fact;
+
+    if (taken.end > end)
+        taken.end = end;
+    return taken;
+}
+
 static int replay_gone(struct core *c, const struct fact *fact)
 {
     struct feed *f = feed_of(c, fact);
+    struct fact taken;
 
     if (f == NULL)
         return 0;
     stream_reaches(f->stream, fact->end);
-    return feed_lose(c, f, fact->first, fact->end);
+    taken = taken_of(f, fact);
+    return feed_lose(c, f, taken.first, taken.end);
 }
 
 /* The live part of the run within [first, end), which there is, has the fact's history. Gives the run behind it. */
@@ -264,6 +278,7 @@ static int replay_held(struct core *c, const struct fact *fact)
 {
     struct feed *f = feed_of(c, fact);
     struct holder *to;
+    struct fact taken;
     int err;
 
     if (fact->deliveries == 0 || fact->deliveries > UINT32_MAX)
@@ -271,13 +286,16 @@ static int replay_held(struct core *c, const struct fact *fact)
     if (f == NULL)
         return 0;
     stream_reaches(f->stream, fact->end);
-    err = feed_give_out(c, f, fact->end);
+    taken = taken_of(f, fact);
+    if (taken.first >= taken.end)
+        return 0;
+    err = feed_give_out(c, f, taken.end);
     if (err != 0 || run_reserve(c) != 0)
         return FANQ_ERR_NOMEM;
     to = fact->due_ms > c->wall_ms
              ? holder_new(c, HOLDER_DELAY, f->queue, c->now_ms + (fact->due_ms - c->wall_ms))
              : &f->queue->redelivery;
-    err = runs_held(c, f, fact, to);
+    err = runs_held(c, f, &taken, to);
     holder_release_if_empty(c, to);
     if (err == 0)
         (void)feed_raise_floor(c, f);

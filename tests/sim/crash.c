@@ -68,7 +68,8 @@ struct world {
     uint32_t checkpoint_count;
     struct checkpoint current; /* in the making, if begin is not 0 */
     bool making;
-    uint32_t sync_percent, slice_bytes_max, checkpoint_percent;
+    uint32_t sync_percent, slice_bytes_max, checkpoint_percent, damage_percent,
+        churn_percent; /* of what is done: subscriptions come and go */
     uint64_t crashes, recovered_messages, checkpoint_crashes;
 };
 
@@ -574,7 +575,8 @@ static void do_subscription(struct world *w, enum fanq_op op)
 
 static void do_something(struct world *w)
 {
-    uint32_t lot = rng_below(&w->rng, 100);
+    uint32_t lot =
+        rng_chance(&w->rng, w->churn_percent) ? rng_between(&w->rng, 88, 98) : rng_below(&w->rng, 100);
 
     if (lot < 20)
         do_send(w);
@@ -837,8 +839,8 @@ static void core_complete(struct world *w, struct core *core)
 
     SIM_CHECK(core_replay_end(core, w->appended + 1) == 0, "no end of replay");
     core_check(core);
-    SIM_CHECK(core_forget_missing(core, &missing) == 0 && missing == 0, "%lu messages are not stored",
-              missing);
+    SIM_CHECK(core_forget_missing(core, &missing) == 0 && (missing == 0 || w->log.damaged),
+              "%lu messages are not stored", missing);
     core_check(core);
 }
 
@@ -907,6 +909,22 @@ static void forget_what_was_volatile(struct world *w)
         core_checkpoint_free(&w->checkpoints[--w->checkpoint_count].facts);
 }
 
+/* Some block is damaged: what was in it is gone, and nothing else. */
+static void damage(struct world *w)
+{
+    struct crash_block *b = &w->log.blocks[rng_below(&w->rng, (uint32_t)w->log.block_count)];
+    const uint8_t *at = b->records;
+
+    b->lost = w->log.damaged = true;
+    for (uint32_t n = 0; n < b->block.count; n++, at += RECORD_BYTES)
+        for (uint32_t slot = 0; slot < CRASH_QUEUES; slot++)
+            if (message_of(w, slot, uid_of(at))->there)
+                crash_model_add(&w->model, &(struct crash_event){.commit = w->appended,
+                                                                 .kind = CRASH_GONE,
+                                                                 .queue = slot,
+                                                                 .uid = uid_of(at)});
+}
+
 static void crash(struct world *w)
 {
     uint64_t kept = w->synced + rng_below(&w->rng, (uint32_t)(w->appended - w->synced + 1));
@@ -920,6 +938,8 @@ static void crash(struct world *w)
     w->now_ms = 1000 + rng_below(&w->rng, 1000);
     w->wall_ms += rng_skewed(&w->rng, 0, 10000);
     forget_what_was_volatile(w);
+    if (w->log.block_count > 0 && rng_chance(&w->rng, w->damage_percent))
+        damage(w);
     recover(w);
     for (uint32_t slot = 0; slot < CRASH_QUEUES; slot++)
         queue_is_right(w, slot);
@@ -973,6 +993,8 @@ static void run(uint64_t seed, uint32_t ops, struct world *w)
     w->sync_percent = rng_between(&w->rng, 10, 100);
     w->slice_bytes_max = rng_chance(&w->rng, 50) ? 1 : 2000;
     w->checkpoint_percent = rng_between(&w->rng, 1, 30);
+    w->churn_percent = rng_chance(&w->rng, 30) ? 40 : 0;
+    w->damage_percent = rng_chance(&w->rng, 15) ? 30 : 0;
     crash_percent = rng_between(&w->rng, 1, 4);
     w->core = core_begin(w);
     while (ops > 0) {

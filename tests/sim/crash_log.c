@@ -103,7 +103,7 @@ bool crash_log_block(void *context, uint64_t stream, uint64_t seq, struct block 
     for (size_t i = 0; i < log->block_count; i++) {
         const struct crash_block *b = &log->blocks[i];
 
-        if (b->stream != stream || b->block.first_seq + b->block.count <= seq)
+        if (b->lost || b->stream != stream || b->block.first_seq + b->block.count <= seq)
             continue;
         *ret_block = b->block;
         return true;

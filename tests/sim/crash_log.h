@@ -7,6 +7,7 @@ struct crash_block {
     struct block block;
     uint64_t stream;
     uint8_t *records;
+    bool lost; /* damaged, and the loss accepted */
 };
 
 struct crash_commit {
@@ -23,6 +24,7 @@ struct crash_log {
     size_t block_count, block_capacity;
     uint64_t *trimmed; /* by stream number: blocks wholly below are not there any more */
     size_t stream_capacity;
+    bool damaged; /* some block is lost */
 };
 
 void crash_log_close(struct crash_log *log);
