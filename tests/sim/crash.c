@@ -68,7 +68,7 @@ struct world {
     uint32_t checkpoint_count;
     struct checkpoint current; /* in the making, if begin is not 0 */
     bool making;
-    uint32_t sync_percent, slice_bytes_max, checkpoint_percent, damage_percent,
+    uint32_t sync_percent, slice_bytes_max, slice_percent, checkpoint_percent, damage_percent,
         churn_percent; /* of what is done: subscriptions come and go */
     uint64_t crashes, recovered_messages, checkpoint_crashes;
 };
@@ -630,7 +630,7 @@ static void checkpoint_go_on(struct world *w)
         SIM_CHECK(core_checkpoint_begin(w->core, &w->current.facts) == 0, "out of memory");
         w->current.begin = w->appended;
         w->making = true;
-    } else if (w->making) {
+    } else if (w->making && rng_chance(&w->rng, w->slice_percent)) {
         SIM_CHECK(core_checkpoint_slice(w->core, &w->current.facts,
                                         rng_skewed(&w->rng, 1, w->slice_bytes_max), &ended) == 0,
                   "out of memory");
@@ -993,6 +993,7 @@ static void run(uint64_t seed, uint32_t ops, struct world *w)
     w->sync_percent = rng_between(&w->rng, 10, 100);
     w->slice_bytes_max = rng_chance(&w->rng, 50) ? 1 : 2000;
     w->checkpoint_percent = rng_between(&w->rng, 1, 30);
+    w->slice_percent = rng_chance(&w->rng, 50) ? 100 : rng_between(&w->rng, 5, 50);
     w->churn_percent = rng_chance(&w->rng, 30) ? 40 : 0;
     w->damage_percent = rng_chance(&w->rng, 15) ? 30 : 0;
     crash_percent = rng_between(&w->rng, 1, 4);
