@@ -79,7 +79,7 @@ static bool is_segment(int file)
         return false;
     path[length] = '\0';
     name = strrchr(path, '/');
-    return name != NULL && strncmp(name, "/log-", 5) == 0;
+    return name != NULL && strncmp(name, "/log-", 5) == 0 && strchr(name, '.') == NULL; /* not an index */
 }
 
 static bool counts_down(_Atomic uint64_t *count)
