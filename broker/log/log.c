@@ -132,6 +132,7 @@ void log_free(struct log *l)
     slab_close(&l->fetches);
     slab_close(&l->wishes);
     core_checkpoint_free(&l->checkpoint);
+    relocation_close(l);
     free(l->segments);
     free(l->waiting);
     free(l);
@@ -458,7 +459,8 @@ void log_fetch(struct log *l, uint64_t stream, uint64_t first_seq, uint64_t coun
     list_append(&l->wished, &wish->link);
 }
 
-static void grant_wishes(struct log *l)
+/* Only when what came before was served: what is read next may take its memory. */
+void log_grant_wishes(struct log *l)
 {
     struct list *link;
 
@@ -484,7 +486,8 @@ static void read_completed(struct log *l, const struct store_done *done)
         error = -EBADMSG; /* a good block, but another one */
     l->fetching_count--;
     tail_fetch_end(l->tail, &f->read, error == 0);
-    if (error != 0) {
+    if (error != 0 &&
+        !segments_is_leaving(l, place_is_cold(f->read.place), log_segment_of(l, place_lsn(f->read.place)))) {
         log_report(l, "cannot read %u bytes at place %llx of the log: %s", f->read.bytes,
                    (unsigned long long)f->read.place,
                    error == -EBADMSG ? "they are damaged (fanqd --check says what is affected)"
@@ -522,7 +525,13 @@ static void take_store_completions(struct log *l)
     while (store_done(l->store, &done)) {
         switch (done.job.kind) {
         case STORE_READ:
-            read_completed(l, &done);
+            if (done.job.owner == &l->relocation)
+                relocation_read(l, &done);
+            else
+                read_completed(l, &done);
+            break;
+        case STORE_MOVE:
+            relocation_written(l, &done);
             break;
         case STORE_CHECKPOINT:
             checkpoint_completed(l, &done);
@@ -546,7 +555,6 @@ int log_poll(struct log *l, uint64_t *ret_synced)
     }
     take_store_completions(l);
     pass_on(l);
-    grant_wishes(l);
     *ret_synced = l->done.number;
     return l->error;
 }

@@ -69,6 +69,10 @@ void log_fetch(struct log *l, uint64_t stream, uint64_t first_seq, uint64_t coun
 /* How many bytes of records a turn may bring, as memory and disk allow. */
 uint64_t log_room(const struct log *l);
 
+/* Whether a round of tail_sweep() is worth its time: the log holds more than is known to be wanted; and that one has ended. */
+bool log_wants_sweep(const struct log *l, uint64_t now_ms);
+void log_swept(struct log *l, uint64_t now_ms);
+
 /* Does some of what there is to do: memory, segments, checkpoints; at most some milliseconds. Between turns. */
 void log_upkeep(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms);
 

@@ -43,6 +43,38 @@ struct segment_entry {
 
 enum checkpoint_state { CHECKPOINT_NONE, CHECKPOINT_SLICES, CHECKPOINT_SYNC, CHECKPOINT_WRITE };
 
+enum relocation_state {
+    RELOCATION_RESTS,
+    RELOCATION_GATHERS,
+    RELOCATION_READS, /* the store reads a block */
+    RELOCATION_READ,  /* it has */
+    RELOCATION_WRITES,
+    RELOCATION_FAILED
+};
+
+enum { RELOCATION_BLOCKS_MAX = 1024 };
+
+struct moved_block {
+    struct tail_read from;
+    size_t offset; /* of the copy in the commit */
+};
+
+/* Blocks of a segment on their way to a cold one. */
+struct relocation {
+    enum relocation_state state;
+    int error;         /* FAILED: a negative errno */
+    uint64_t retry_ms; /* monotonic */
+    struct tail_read blocks[RELOCATION_BLOCKS_MAX];
+    size_t block_count, at;
+    uint8_t *block; /* READS, READ: its bytes */
+    uint8_t *commit;
+    size_t length, capacity;
+    struct moved_block moved[RELOCATION_BLOCKS_MAX];
+    size_t moved_count;
+    uint64_t cold, offset; /* where it goes; cold 0: nowhere yet */
+    uint64_t number, hash; /* of the commit before it there */
+};
+
 struct log {
     struct log_options options;
     struct directory directory;
@@ -90,6 +122,10 @@ struct log {
     uint64_t newest_lsn, older_lsn;
     uint64_t next_checkpoint_ms;
     uint64_t checkpoints, checkpoint_bytes;
+
+    struct relocation relocation;
+    uint64_t moved_bytes;
+    uint64_t swept_lsn, swept_ms; /* the last round of the sweep */
 };
 
 static inline uint64_t log_segment_of(const struct log *l, uint64_t lsn)
@@ -106,7 +142,21 @@ int segments_restore(struct log *l); /* at start: what the directory has */
 void segments_completed(struct log *l, const struct store_done *done);
 void checkpoint_completed(struct log *l, const struct store_done *done);
 
+int segments_add_cold(struct log *l, uint64_t number); /* 0 or FANQ_ERR_NOMEM */
+void segments_cold_full(struct log *l, uint64_t number);
+bool segments_is_leaving(struct log *l, bool cold, uint64_t number); /* or gone */
+
+/* ---- relocate.c ---- */
+
+void relocation_proceed(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms);
+void relocation_read(struct log *l, const struct store_done *done);
+void relocation_written(struct log *l, const struct store_done *done);
+uint64_t relocation_next_ms(const struct log *l);
+void relocation_close(struct log *l);
+
 /* ---- log.c ---- */
+
+void log_grant_wishes(struct log *l);
 
 void log_submit(struct log *l, const struct store_job *job); /* wakes the store; the ring has room */
 void log_sync_soon(struct log *l);

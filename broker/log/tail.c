@@ -409,5 +409,6 @@ void tail_figures(const struct tail *t, struct tail_figures *ret_figures)
         .moved_blocks = t->moved_blocks,
         .moved_bytes = t->moved_bytes,
         .swept_bytes = t->swept_bytes,
+        .unwanted_bytes = t->unwanted_bytes,
     };
 }

@@ -115,6 +115,9 @@ void tail_fetch_end(struct tail *t, const struct tail_read *read, bool came);
 /* The bytes, headers included, of blocks in the segment of the log (or of moved blocks: cold) that are needed still. */
 uint64_t tail_segment_live_bytes(const struct tail *t, bool cold, uint64_t segment);
 
+/* The same without what the last sweep found to be unwanted inside of blocks: an estimate. */
+uint64_t tail_segment_wanted_bytes(const struct tail *t, bool cold, uint64_t segment);
+
 /* Gives up to count_max blocks of which the newest copy lies in that segment, in any order, for moving them. */
 size_t tail_segment_blocks(const struct tail *t, bool cold, uint64_t segment, struct tail_read *ret_blocks,
                            size_t count_max);
@@ -138,7 +141,8 @@ int tail_restore_end(struct tail *t, uint64_t next_lsn, uint64_t previous_end);
 void tail_streams(const struct tail *t, void (*each)(void *context, uint64_t stream), void *context);
 
 struct tail_figures {
-    uint64_t held_bytes; /* pages, also those few that are kept warm for the next commits */
+    uint64_t unwanted_bytes; /* with a log: inside of live blocks, as the last sweep found */
+    uint64_t held_bytes;     /* pages, also those few that are kept warm for the next commits */
     uint64_t live_blocks;
     uint64_t live_bytes;                /* of blocks, headers included, in memory or not */
     uint64_t cached_bytes;              /* of blocks that were read back */

@@ -109,6 +109,12 @@ static struct segment_row *row_of(const struct tail *t, bool cold, uint64_t numb
                                                                         : NULL;
 }
 
+/* Records of a block are taken to be of one length. */
+static uint64_t unwanted_bytes(const struct index_entry *e)
+{
+    return (uint64_t)e->block.bytes * e->unwanted / e->block.count;
+}
+
 void segments_add(struct tail *t, const struct index_entry *e)
 {
     struct segment_row *row = row_of(t, e->place_cold, number_of(t, e->place_lsn));
@@ -127,6 +133,26 @@ void segments_subtract(struct tail *t, const struct index_entry *e)
 
     assert(row != NULL && row->live_bytes >= block_bytes(&e->block));
     row->live_bytes -= block_bytes(&e->block);
+    row->unwanted_bytes -= unwanted_bytes(e);
+    t->unwanted_bytes -= unwanted_bytes(e);
+}
+
+void segments_unwanted(struct tail *t, struct index_entry *e, uint32_t count)
+{
+    struct segment_row *row = row_of(t, e->place_cold, number_of(t, e->place_lsn));
+    uint64_t before = unwanted_bytes(e);
+
+    assert(row != NULL && count < e->block.count);
+    e->unwanted = count;
+    row->unwanted_bytes += unwanted_bytes(e) - before;
+    t->unwanted_bytes += unwanted_bytes(e) - before;
+}
+
+uint64_t tail_segment_wanted_bytes(const struct tail *t, bool cold, uint64_t segment)
+{
+    const struct segment_row *row = row_of(t, cold, segment);
+
+    return row != NULL ? row->live_bytes - row->unwanted_bytes : 0;
 }
 
 uint64_t tail_segment_live_bytes(const struct tail *t, bool cold, uint64_t segment)
@@ -202,6 +228,7 @@ bool tail_moved(struct tail *t, uint64_t stream, uint64_t first_seq, uint64_t ol
         e->fetching = false;
     }
     t->live_bytes -= e->block.bytes - copy->bytes;
+    e->unwanted = 0;
     e->block.first_seq = copy->first_seq;
     e->block.count = copy->count;
     e->block.bytes = copy->bytes;

@@ -25,6 +25,7 @@ struct unwritten_ring {
 /* What is needed of one segment, and which blocks are in it, by their arrivals. */
 struct segment_row {
     uint64_t live_bytes;
+    uint64_t unwanted_bytes;              /* of these, by and large, as the last sweep found */
     uint64_t first_arrival, last_arrival; /* none: first > last */
 };
 
@@ -58,6 +59,7 @@ struct tail {
     struct residents appended, cached; /* blocks in memory: as they were appended, or were read back */
     uint64_t cached_bytes, fetching_bytes;
     size_t fetching_count;
+    uint64_t unwanted_bytes;          /* the sum over all segments */
     struct segment_table segments[2]; /* of the log; cold ones */
 };
 
@@ -93,6 +95,8 @@ uint64_t resident_space(const struct tail *t);
 /* Makes a row for the segment of a place. 0 or FANQ_ERR_NOMEM. */
 int segments_reserve(struct tail *t, uint64_t place);
 void segments_add(struct tail *t, const struct index_entry *e); /* reserved */
+/* So many of the block's records are not wanted. */
+void segments_unwanted(struct tail *t, struct index_entry *e, uint32_t count);
 void segments_subtract(struct tail *t, const struct index_entry *e);
 /* Segments before the first of which something is needed have no row any more. */
 void segments_settle(struct tail *t);

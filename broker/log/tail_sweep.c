@@ -15,7 +15,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "proto/record.h"
+#include "part.h"
 #include "tail_state.h"
 
 enum {
@@ -32,13 +32,6 @@ struct look {
     struct stream_index *index;
     uint64_t first, end; /* it was asked about these messages */
     uint64_t bits[TAIL_WANTED_MAX / 64];
-};
-
-/* Of a block, from the first record that is wanted to the last. */
-struct part {
-    uint32_t first, end;
-    uint32_t front_bytes; /* of the records before */
-    uint32_t bytes;       /* of a copy's records */
 };
 
 /* ---- what is wanted ---- */
@@ -59,11 +52,6 @@ static void look_from(struct look *l, uint64_t number, uint64_t stop)
     l->wanted->mark(l->wanted->context, l->index->stream, l->first, l->end, l->bits);
 }
 
-static bool is_wanted(const struct look *l, uint64_t seq)
-{
-    return (l->bits[(seq - l->first) / 64] >> ((seq - l->first) % 64) & 1) != 0;
-}
-
 static uint32_t count_wanted(const struct look *l, const struct block *b)
 {
     uint64_t from = b->first_seq - l->first, end = from + b->count;
@@ -80,43 +68,7 @@ static uint32_t count_wanted(const struct look *l, const struct block *b)
     return count;
 }
 
-/* Measures a copy of what is wanted of the block. */
-static struct part part_find(const struct look *l, const struct block *b)
-{
-    struct part p = {.end = b->count};
-    const uint8_t *at = b->records;
-
-    while (!is_wanted(l, b->first_seq + p.first))
-        p.first++;
-    while (!is_wanted(l, b->first_seq + p.end - 1))
-        p.end--;
-    for (uint32_t i = 0; i < p.end; i++) {
-        uint32_t length = (uint32_t)fanq_record_length(at);
-        if (i < p.first)
-            p.front_bytes += length;
-        else
-            p.bytes += is_wanted(l, b->first_seq + i) ? length : FANQ_RECORD_PLAIN_BYTES;
-        at += length;
-    }
-    return p;
-}
-
 /* ---- copying ---- */
-
-static uint8_t *put_records(uint8_t *to, const struct look *l, const struct block *b, const struct part *p)
-{
-    static const uint8_t nothing[FANQ_RECORD_PLAIN_BYTES] = {0xc6, 0, 0, 0, 1, 0};
-    const uint8_t *at = b->records + p->front_bytes;
-
-    for (uint32_t i = p->first; i < p->end; i++) {
-        size_t length = fanq_record_length(at);
-        bool wanted = is_wanted(l, b->first_seq + i);
-        memcpy(to, wanted ? at : nothing, wanted ? length : sizeof nothing);
-        to += wanted ? length : sizeof nothing;
-        at += length;
-    }
-    return to;
-}
 
 /* Copies that part of the block, which then is the block. Without memory for it, it stays as it is. */
 static void block_move(const struct look *l, struct index_entry *e, const struct part *p)
@@ -135,7 +87,7 @@ static void block_move(const struct look *l, struct index_entry *e, const struct
     header->bytes_before += p->front_bytes;
     header->count = p->end - p->first;
     header->bytes = p->bytes;
-    end = put_records(place + sizeof *header, l, b, p);
+    end = part_put(place + sizeof *header, p, b->records, l->bits, b->first_seq - l->first);
     assert(end == place + bytes);
     pages_use_block(&t->pages, place, bytes);
     pages_take(&t->pages, PAGES_OLD, bytes);
@@ -158,12 +110,12 @@ static void block_copy_if_worth_it(const struct look *l, struct index_entry *e, 
     bool sparse;
     struct part p;
 
-    if (t->options.log || bytes > COPY_BYTES_MAX)
+    if (bytes > COPY_BYTES_MAX)
         return;
     sparse = pages_sparse(&t->pages, block_start(&e->block), bytes);
     if (whole && !sparse)
         return;
-    p = part_find(l, &e->block);
+    p = part_find(e->block.records, e->block.count, l->bits, e->block.first_seq - l->first);
     if (sparse || (sizeof(struct block_header) + p.bytes) * 2 <= bytes)
         block_move(l, e, &p);
 }
@@ -175,7 +127,10 @@ static void block_look(const struct look *l, uint64_t number)
     uint32_t wanted = count_wanted(l, &e->block);
 
     if (wanted > 0) {
-        block_copy_if_worth_it(l, e, wanted == e->block.count);
+        if (t->options.log)
+            segments_unwanted(t, e, e->block.count - wanted);
+        else
+            block_copy_if_worth_it(l, e, wanted == e->block.count);
         return;
     }
     t->swept_bytes += block_bytes(&e->block);

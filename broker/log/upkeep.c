@@ -72,6 +72,26 @@ static uint64_t live_bytes(const struct log *l, const struct segment_entry *s)
     return tail_segment_live_bytes(l->tail, s->cold, s->number);
 }
 
+int segments_add_cold(struct log *l, uint64_t number)
+{
+    return table_add(l, number, true, SEGMENT_FILLING);
+}
+
+void segments_cold_full(struct log *l, uint64_t number)
+{
+    struct segment_entry *s = table_find(l, true, number);
+
+    if (s != NULL)
+        s->state = SEGMENT_FULL;
+}
+
+bool segments_is_leaving(struct log *l, bool cold, uint64_t number)
+{
+    const struct segment_entry *s = table_find(l, cold, number);
+
+    return s == NULL || s->state == SEGMENT_LEAVING;
+}
+
 /* ---- spares ---- */
 
 static void prepare(struct log *l, uint64_t recycle)
@@ -94,7 +114,7 @@ int segments_open(struct log *l, uint64_t number, uint64_t *ret_spare)
     if (err != 0)
         return err;
     for (size_t i = 0; i + 1 < l->segment_count; i++)
-        if (l->segments[i].state == SEGMENT_FILLING)
+        if (l->segments[i].state == SEGMENT_FILLING && !l->segments[i].cold)
             l->segments[i].state = SEGMENT_FULL;
     *ret_spare = l->spare_count > 0 ? l->spares[--l->spare_count] : WRITER_NO_SPARE;
     return 0;
@@ -374,10 +394,12 @@ uint64_t log_room(const struct log *l)
 void log_upkeep(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms)
 {
     tail_evict(l->tail);
+    log_grant_wishes(l);
     let_dead_go(l);
     seal(l);
     keep_spares(l, now_ms);
     checkpoint_proceed(l, core, now_ms, wall_ms);
+    relocation_proceed(l, core, now_ms, wall_ms);
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -397,6 +419,7 @@ uint64_t log_next_ms(const struct log *l)
         next = least(next, l->last_commit_ms + LOG_WITNESS_MS);
     if (l->disk_short)
         next = least(next, l->retry_ms);
+    next = least(next, relocation_next_ms(l));
     return next;
 }
 
@@ -406,6 +429,7 @@ void log_figures(const struct log *l, struct log_figures *ret_figures)
                             .checkpoint_bytes = l->checkpoint_bytes,
                             .read_blocks = l->read_blocks,
                             .read_bytes = l->read_bytes,
+                            .moved_bytes = l->moved_bytes,
                             .spares = l->spare_count,
                             .disk_bytes = disk_bytes(l),
                             .disk_short = l->disk_short};

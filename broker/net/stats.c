@@ -74,6 +74,7 @@ static void add_log(struct collector *c, const struct shell *s)
     add(c, "segments_spare", f.spares);
     add(c, "checkpoints", f.checkpoints);
     add(c, "checkpoint_bytes", f.checkpoint_bytes);
+    add(c, "moved_bytes", f.moved_bytes);
     add(c, "read_blocks", f.read_blocks);
     add(c, "read_bytes", f.read_bytes);
 }

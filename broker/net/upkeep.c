@@ -3,7 +3,7 @@
  * longer than the round, so that a broker full of messages that are all wanted does not spend its time on looking. */
 #include "upkeep.h"
 
-#include "log/tail.h"
+#include "log/log.h"
 #include "shell.h"
 
 enum {
@@ -35,8 +35,15 @@ static void round_end(struct shell *s)
     swept = figures.swept_bytes - u->swept_bytes;
     u->swept_bytes = figures.swept_bytes;
     u->sweeping = false;
+    if (s->log != NULL)
+        log_swept(s->log, s->now_ms);
     if (swept < figures.live_bytes / WORTHWHILE)
         u->rest_until_ms = s->now_ms + (rest_ms > REST_MS_MIN ? rest_ms : REST_MS_MIN);
+}
+
+static bool wants_sweep(const struct shell *s)
+{
+    return s->log != NULL ? log_wants_sweep(s->log, s->now_ms) : tail_wants_sweep(s->tail);
 }
 
 void upkeep_run(struct shell *s)
@@ -46,7 +53,7 @@ void upkeep_run(struct shell *s)
     uint64_t start_ns, spent_ns;
     bool ended;
 
-    if (!u->sweeping && s->now_ms >= u->rest_until_ms && tail_wants_sweep(s->tail))
+    if (!u->sweeping && s->now_ms >= u->rest_until_ms && wants_sweep(s))
         round_begin(u);
     if (!u->sweeping)
         return;
@@ -64,5 +71,5 @@ uint64_t upkeep_next_ms(const struct shell *s)
 {
     if (s->upkeep.sweeping)
         return 0;
-    return tail_wants_sweep(s->tail) ? s->upkeep.rest_until_ms : UINT64_MAX;
+    return wants_sweep(s) ? s->upkeep.rest_until_ms : UINT64_MAX;
 }

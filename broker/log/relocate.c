@@ -1,0 +1,340 @@
+/* Moving what is left of a segment, so that it can be used again: one message that stays costs its own bytes on the disk, too.
+ *
+ * When the segments hold much more than is wanted, the one with the least in it is emptied: its blocks are brought together
+ * (from memory, or read back), cut to what is wanted of them, and appended, stream by stream, to a *cold* segment, whose blocks
+ * are those that stay. When they are on the disk there, the index is told. The old segment goes as every segment does in
+ * which nothing is needed; until then it has it all, so a crash at any moment costs nothing.
+ *
+ * One commit of moved blocks is under way at a time, of a mebibyte or one larger block. */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log_state.h"
+#include "part.h"
+#include "proto/fanq_error.h"
+
+enum {
+    SLACK_SEGMENTS = 8, /* beside twice what is wanted */
+    WANTED_OF = 2,      /* a segment of which no more than one byte in so many is wanted may be emptied */
+    COMMIT_BYTES = 1024 * 1024,
+    RETRY_MS = 5000,
+    SWEEP_SEGMENTS = 2,  /* the log grows by so many between two rounds of the sweep ... */
+    SWEEP_MS = 10 * 1000 /* ... or so much time passes */
+};
+
+void relocation_close(struct log *l)
+{
+    free(l->relocation.commit);
+    free(l->relocation.block);
+}
+
+/* ---- whether, and which ---- */
+
+static bool much_more_than_wanted(const struct log *l)
+{
+    struct tail_figures f;
+    uint64_t used = l->segment_count * l->directory.segment_bytes;
+
+    tail_figures(l->tail, &f);
+    return used > 2 * (f.live_bytes - f.unwanted_bytes) + SLACK_SEGMENTS * l->directory.segment_bytes;
+}
+
+/* What is wanted is known by the sweep. */
+bool log_wants_sweep(const struct log *l, uint64_t now_ms)
+{
+    bool later = now_ms >= l->swept_ms + SWEEP_MS && l->end_lsn != l->swept_lsn;
+
+    return (later || l->end_lsn >= l->swept_lsn + SWEEP_SEGMENTS * l->directory.segment_bytes) &&
+           l->segment_count > SLACK_SEGMENTS && much_more_than_wanted(l);
+}
+
+void log_swept(struct log *l, uint64_t now_ms)
+{
+    l->swept_lsn = l->end_lsn;
+    l->swept_ms = now_ms;
+}
+
+/* The full segment with the least in it, of those with anything; NULL: none has little enough. */
+static const struct segment_entry *candidate(const struct log *l)
+{
+    uint64_t least = l->directory.segment_bytes / WANTED_OF;
+    const struct segment_entry *found = NULL;
+
+    for (size_t i = 0; i < l->segment_count; i++) {
+        const struct segment_entry *s = &l->segments[i];
+        uint64_t wanted = tail_segment_wanted_bytes(l->tail, s->cold, s->number);
+
+        if (s->state != SEGMENT_SEALED || (s->cold && s->number == l->relocation.cold) || wanted >= least ||
+            tail_segment_live_bytes(l->tail, s->cold, s->number) == 0)
+            continue;
+        least = wanted;
+        found = s;
+    }
+    return found;
+}
+
+/* ---- a commit of moved blocks ---- */
+
+static struct commit_header *commit_of(struct relocation *r)
+{
+    return (struct commit_header *)r->commit;
+}
+
+static int commit_reserve(struct relocation *r, size_t bytes)
+{
+    uint8_t *commit;
+
+    if (r->length + bytes <= r->capacity)
+        return 0;
+    commit = realloc(r->commit, r->length + bytes);
+    if (commit == NULL)
+        return FANQ_ERR_NOMEM;
+    r->commit = commit;
+    r->capacity = r->length + bytes;
+    return 0;
+}
+
+/* What is wanted of the block at `from`; nothing, perhaps. */
+static int commit_add(struct log *l, struct core *core, const struct tail_read *read, const uint8_t *from)
+{
+    struct relocation *r = &l->relocation;
+    const struct block_header *source = (const struct block_header *)from;
+    uint64_t bits[BLOCK_RECORDS_MAX / 64] = {0};
+    struct block_header *copy;
+    struct part part;
+    uint8_t *end;
+    int err = commit_reserve(r, read->bytes + sizeof(struct commit_trailer) + COMMIT_ALIGNMENT);
+
+    if (err != 0)
+        return err;
+    core_mark_wanted(core, read->stream, read->first_seq, read->first_seq + read->count, bits);
+    if ((bits[0] | bits[1] | bits[2] | bits[3]) == 0)
+        return 0; /* the sweep will find it */
+    part = part_find(from + sizeof(*source), source->count, bits, 0);
+    copy = (struct block_header *)(r->commit + r->length);
+    *copy = *source;
+    copy->first_seq += part.first;
+    copy->bytes_before += part.front_bytes;
+    copy->count = part.end - part.first;
+    copy->bytes = part.bytes;
+    end = part_put((uint8_t *)(copy + 1), &part, from + sizeof(*source), bits, 0);
+    r->moved[r->moved_count++] = (struct moved_block){*read, r->length};
+    r->length = (size_t)(end - r->commit);
+    commit_of(r)->block_count++;
+    return 0;
+}
+
+static void commit_begin(struct log *l)
+{
+    struct relocation *r = &l->relocation;
+
+    r->length = sizeof(struct commit_header);
+    r->moved_count = 0;
+    memset(r->commit, 0, r->length);
+}
+
+/* Where it goes: behind the one before it, or into a cold segment of its own. */
+static void commit_place(struct log *l, uint64_t bytes)
+{
+    struct relocation *r = &l->relocation;
+
+    if (r->cold != 0 && r->offset + bytes <= l->directory.segment_bytes)
+        return;
+    if (r->cold != 0)
+        segments_cold_full(l, r->cold);
+    r->cold = l->next_cold++;
+    r->offset = 0;
+    r->number = r->hash = 0;
+}
+
+/* Closes the commit and hands it to the store. */
+static void commit_write(struct log *l, uint64_t wall_ms)
+{
+    struct relocation *r = &l->relocation;
+    struct commit_header *commit = commit_of(r);
+    uint64_t bytes = r->length + sizeof(struct commit_trailer), padded = commit_bytes_aligned(bytes);
+
+    commit_place(l, padded);
+    memset(r->commit + r->length, 0, padded - r->length);
+    *commit = (struct commit_header){.magic = COMMIT_MAGIC,
+                                     .version = COMMIT_VERSION,
+                                     .kind = COMMIT_MOVED,
+                                     .epoch = l->directory.epoch,
+                                     .number = r->number + 1,
+                                     .lsn = r->cold * l->directory.segment_bytes + r->offset,
+                                     .previous_end =
+                                         r->offset > 0 ? r->cold * l->directory.segment_bytes + r->offset : 0,
+                                     .time_ms = wall_ms,
+                                     .bytes = (uint32_t)bytes,
+                                     .block_count = commit->block_count};
+    r->hash = commit_seal(r->commit, 0, r->hash, &l->directory.secret);
+    r->state = RELOCATION_WRITES;
+    log_submit(
+        l,
+        &(struct store_job){
+            .kind = STORE_MOVE,
+            .move = {.number = r->cold, .data = r->commit, .bytes = (uint32_t)padded, .offset = r->offset}});
+}
+
+/* ---- the blocks of the segment ---- */
+
+static int read_block(struct log *l, const struct tail_read *read)
+{
+    struct relocation *r = &l->relocation;
+    uint64_t lsn = place_lsn(read->place);
+
+    free(r->block);
+    r->block = malloc(read->bytes);
+    if (r->block == NULL)
+        return FANQ_ERR_NOMEM;
+    r->state = RELOCATION_READS;
+    log_submit(l, &(struct store_job){
+                      .kind = STORE_READ,
+                      .owner = r,
+                      .read = {.segment_kind = place_is_cold(read->place) ? DIRECTORY_COLD : DIRECTORY_LOG,
+                               .number = log_segment_of(l, lsn),
+                               .offset = lsn % l->directory.segment_bytes,
+                               .bytes = read->bytes,
+                               .data = r->block}});
+    return 0;
+}
+
+/* From memory when it is there. 1: it is to be read first. */
+static int take_block(struct log *l, struct core *core, const struct tail_read *read)
+{
+    struct block block;
+
+    if (!tail_block(l->tail, read->stream, read->first_seq, &block) || block.first_seq != read->first_seq)
+        return 0; /* not needed any more */
+    if (block.records != NULL)
+        return commit_add(l, core, read, block.records - sizeof(struct block_header));
+    return 1;
+}
+
+static bool commit_full(const struct relocation *r)
+{
+    return r->length >= COMMIT_BYTES || r->moved_count == RELOCATION_BLOCKS_MAX;
+}
+
+static void give_up(struct log *l, const char *why, uint64_t now_ms)
+{
+    log_report(l, "cannot move what is left of a segment: %s", why);
+    l->relocation.state = RELOCATION_RESTS;
+    if (l->relocation.cold != 0)
+        segments_cold_full(l, l->relocation.cold);
+    l->relocation.cold = 0; /* what failed is not appended to */
+    l->relocation.retry_ms = now_ms + RETRY_MS;
+}
+
+static void gather(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms)
+{
+    struct relocation *r = &l->relocation;
+    int err = 0;
+
+    while (err == 0 && r->at < r->block_count && !commit_full(r)) {
+        err = take_block(l, core, &r->blocks[r->at]);
+        if (err == 1) {
+            err = read_block(l, &r->blocks[r->at]);
+            if (err == 0)
+                return;
+        }
+        r->at++;
+    }
+    if (err != 0)
+        give_up(l, "no memory", now_ms);
+    else if (r->moved_count > 0)
+        commit_write(l, wall_ms);
+    else
+        r->state = RELOCATION_RESTS;
+}
+
+static void relocation_begin(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms)
+{
+    struct relocation *r = &l->relocation;
+    const struct segment_entry *s;
+
+    if (now_ms < r->retry_ms || !much_more_than_wanted(l) || (s = candidate(l)) == NULL)
+        return;
+    if (r->commit == NULL && commit_reserve(r, COMMIT_BYTES) != 0) {
+        give_up(l, "no memory", now_ms);
+        return;
+    }
+    commit_begin(l);
+    r->at = 0;
+    r->block_count = tail_segment_blocks(l->tail, s->cold, s->number, r->blocks, RELOCATION_BLOCKS_MAX);
+    r->state = RELOCATION_GATHERS;
+    gather(l, core, now_ms, wall_ms);
+    if (r->state == RELOCATION_RESTS)
+        r->retry_ms = now_ms + RETRY_MS; /* nothing of it is wanted: the sweep has not been there yet */
+}
+
+void relocation_proceed(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms)
+{
+    struct relocation *r = &l->relocation;
+
+    switch (r->state) {
+    case RELOCATION_RESTS:
+        relocation_begin(l, core, now_ms, wall_ms);
+        break;
+    case RELOCATION_READ:
+        if (commit_add(l, core, &r->blocks[r->at], r->block) != 0) {
+            give_up(l, "no memory", now_ms);
+            break;
+        }
+        r->at++;
+        r->state = RELOCATION_GATHERS;
+        gather(l, core, now_ms, wall_ms);
+        break;
+    case RELOCATION_FAILED:
+        give_up(l, strerror(-r->error), now_ms);
+        break;
+    case RELOCATION_GATHERS:
+    case RELOCATION_READS:
+    case RELOCATION_WRITES:
+        break;
+    }
+}
+
+/* ---- what the store has done ---- */
+
+void relocation_read(struct log *l, const struct store_done *done)
+{
+    struct relocation *r = &l->relocation;
+
+    r->error = done->error;
+    r->state = done->error == 0 ? RELOCATION_READ : RELOCATION_FAILED;
+}
+
+void relocation_written(struct log *l, const struct store_done *done)
+{
+    struct relocation *r = &l->relocation;
+    uint64_t base = PLACE_COLD | (r->cold * l->directory.segment_bytes + r->offset);
+
+    r->error = done->error;
+    if (r->error == 0 && r->offset == 0 && segments_add_cold(l, r->cold) != 0)
+        r->error = -ENOMEM;
+    r->state = r->error == 0 ? RELOCATION_RESTS : RELOCATION_FAILED;
+    if (r->error != 0)
+        return;
+    for (size_t i = 0; i < r->moved_count; i++) {
+        const struct moved_block *m = &r->moved[i];
+        (void)tail_moved(
+            l->tail, m->from.stream, m->from.first_seq, m->from.place, base + m->offset,
+            (const struct block_header *)(r->commit + m->offset)); /* false: not needed any more */
+    }
+    l->moved_bytes += done->job.move.bytes;
+    r->offset += done->job.move.bytes;
+    r->number++;
+}
+
+uint64_t relocation_next_ms(const struct log *l)
+{
+    const struct relocation *r = &l->relocation;
+
+    if (r->state == RELOCATION_READ || r->state == RELOCATION_FAILED)
+        return 0;
+    return r->state == RELOCATION_RESTS && much_more_than_wanted(l) && candidate(l) != NULL ? r->retry_ms
+                                                                                            : UINT64_MAX;
+}
