@@ -159,6 +159,7 @@ int feed_give_out(struct core *c, struct feed *f, uint64_t end)
     }
     if (err == 0 && f->next < end)
         f->next = end;
+    f->head_arrival = 0;
     feed_settle(c, f);
     return err;
 }

@@ -7,6 +7,7 @@
 
 #include "log/checkpoint.h"
 #include "log/place.h"
+#include "log/segment_index.h"
 #include "proto/fanq_error.h"
 #include "tests/lib/log_told.h"
 #include "tests/lib/unit.h"
@@ -301,6 +302,139 @@ TEST(damage_is_told_with_what_it_affects)
     fixture_free(&f);
 }
 
+/* What a run cut off is not told of, though its headers can be read. */
+TEST(only_what_was_in_the_log_is_told_as_lost)
+{
+    struct fixture f;
+
+    two_runs(&f, 0);
+    sim_disk_flip(f.disk, "log-0000000000000002", f.draft.commits[9].lsn % SEGMENT_BYTES + 200, 1);
+    tear(&f, &f.draft.cut[3]); /* its header is what it was again, but not all of it */
+    sim_disk_flip(f.disk, "log-0000000000000002", f.draft.cut[3].lsn % SEGMENT_BYTES + 200, 1);
+    expect_recovery(&f, true, 0);
+    assert_int_equal(told.reports, 1);
+    assert_non_null(strstr(told.report, "commit 10 is damaged"));
+    fixture_free(&f);
+}
+
+/* Nothing tells where the commits of segment 1 end, but its run went on, so nothing in it was cut off. */
+TEST(damage_beside_a_reused_segment_is_found)
+{
+    struct fixture f;
+
+    fixture_new(&f);
+    commits(&f, 14);
+    synced_commits(&f, 4);
+    log_draft_checkpoint(&f.draft);
+    sim_disk_drop(f.disk, "log-0000000000000002");
+    expect_recovery(&f, false, 18);
+    sim_disk_flip(f.disk, "log-0000000000000001", f.draft.commits[4].lsn % SEGMENT_BYTES + 200, 1);
+    expect_recovery(&f, true, 0);
+    fixture_free(&f);
+}
+
+/* Only what was cut off can be read of segment 2. */
+TEST(damage_before_what_was_cut_off_is_found)
+{
+    struct fixture f;
+
+    two_runs(&f, 13);
+    for (uint64_t i = 6; i < 10; i++)
+        sim_disk_flip(f.disk, "log-0000000000000002", f.draft.commits[i].lsn % SEGMENT_BYTES, 1);
+    expect_recovery(&f, true, 0);
+    fixture_free(&f);
+}
+
+/* ---- indexes ---- */
+
+static void make_index(struct fixture *f, uint64_t segment)
+{
+    struct segment_index index;
+
+    assert_int_equal(segment_index_scan(&f->draft.directory, DIRECTORY_LOG, segment, &index), 0);
+    assert_int_equal(segment_index_write(&f->draft.directory, &index), 0);
+    segment_index_free(&index);
+}
+
+TEST(an_index_saves_reading_its_segment)
+{
+    struct fixture f;
+    uint64_t bytes, length;
+
+    two_runs(&f, 16);
+    expect_recovery(&f, false, 18);
+    bytes = told.recovered.bytes_read;
+    make_index(&f, 1);
+    make_index(&f, 2);
+    expect_recovery(&f, false, 18); /* the same blocks */
+    assert_true(told.recovered.bytes_read < bytes / 2);
+
+    assert_non_null(sim_disk_content(f.disk, "log-0000000000000001.index", &length));
+    for (uint64_t bit = 0; bit < length * 8; bit++) { /* only a shortcut */
+        sim_disk_flip(f.disk, "log-0000000000000001.index", bit / 8, (uint8_t)(1 << bit % 8));
+        expect_recovery(&f, false, 18);
+        assert_int_equal(told.reports, 0);
+        sim_disk_flip(f.disk, "log-0000000000000001.index", bit / 8, (uint8_t)(1 << bit % 8));
+    }
+    sim_disk_cut(f.disk, "log-0000000000000001", 1000); /* which it does not hide */
+    expect_recovery(&f, true, 0);
+    fixture_free(&f);
+}
+
+/* Made of a segment that was damaged already, it has only what was before. */
+TEST(an_index_that_ends_early_is_not_used)
+{
+    struct fixture f;
+
+    two_runs(&f, 16);
+    sim_disk_flip(f.disk, "log-0000000000000001", f.draft.commits[3].lsn % SEGMENT_BYTES + 200, 1);
+    make_index(&f, 1);
+    expect_recovery(&f, true, 0);
+    sim_disk_flip(f.disk, "log-0000000000000001", f.draft.commits[3].lsn % SEGMENT_BYTES + 200, 1);
+    expect_recovery(&f, false, 18);
+    fixture_free(&f);
+}
+
+/* ---- the chain ---- */
+
+static void write_last(struct fixture *f, struct commit_header *last, uint64_t previous_hash)
+{
+    const struct log_drafted *c = &f->draft.commits[f->draft.count - 1];
+    char name[DIRECTORY_NAME_BYTES_MAX];
+    uint8_t segment[SEGMENT_BYTES];
+    uint64_t length, offset = c->lsn % SEGMENT_BYTES;
+
+    commit_seal((uint8_t *)last, c->synced_lsn, previous_hash, &f->draft.directory.secret);
+    directory_segment_name(name, DIRECTORY_LOG, c->lsn / SEGMENT_BYTES);
+    memcpy(segment, sim_disk_content(f->disk, name, &length), SEGMENT_BYTES / 2);
+    memcpy(segment + offset, last, c->bytes);
+    sim_disk_put(f->disk, name, segment, offset + commit_bytes_aligned(c->bytes));
+}
+
+/* A commit that is whole, and in its place, but made behind another one. */
+TEST(only_what_continues_the_last_commit_is_taken)
+{
+    for (int what = 0; what <= 4; what++) {
+        uint8_t copy[1024];
+        struct commit_header *last = (struct commit_header *)copy;
+        uint64_t previous_hash;
+        struct fixture f;
+
+        two_runs(&f, 0);
+        synced_commits(&f, 1);
+        memcpy(copy, f.draft.commits[18].image, f.draft.commits[18].bytes);
+        previous_hash = last->previous_hash ^ (what == 1);
+        last->number += what == 2;
+        last->previous_end -= what == 3 ? 64 : 0;
+        last->epoch -= what == 4;
+        write_last(&f, last, previous_hash);
+        assert_int_equal(log_recover_draft(&told, &f.draft, false, false), 0);
+        assert_false(told.recovered.damaged);
+        assert_int_equal(told.recovered.last_number, what == 0 ? 19 : 18);
+        fixture_free(&f);
+    }
+}
+
 /* ---- torn ends ---- */
 
 /* The last commit's first bytes got to the disk, and behind them is what was there before: nothing, or a segment's life before. */
@@ -530,6 +664,21 @@ TEST(moved_blocks_are_told_first)
     fixture_free(&f);
 }
 
+/* They have the same places as the log. */
+TEST(moved_commits_are_not_taken_for_the_log)
+{
+    struct fixture f;
+    uint64_t ends[MOVES], length;
+    uint8_t copy[SEGMENT_BYTES];
+
+    cold_segment(&f, ends);
+    memcpy(copy, sim_disk_content(f.disk, "cold-0000000000000001", &length), ends[MOVES - 1]);
+    sim_disk_put(f.disk, "log-0000000000000001", copy, length);
+    assert_int_equal(log_recover_draft(&told, &f.draft, false, false), 0);
+    assert_int_equal(told.recovered.last_number, 0);
+    fixture_free(&f);
+}
+
 /* A move that was not finished is no damage; one that was is, as the next one begins after it. */
 TEST(only_the_last_move_may_be_torn)
 {
@@ -614,6 +763,12 @@ int main(void)
         cmocka_unit_test(every_truncation_is_found),
         cmocka_unit_test(a_missing_segment_is_damage),
         cmocka_unit_test(damage_is_told_with_what_it_affects),
+        cmocka_unit_test(only_what_was_in_the_log_is_told_as_lost),
+        cmocka_unit_test(damage_beside_a_reused_segment_is_found),
+        cmocka_unit_test(damage_before_what_was_cut_off_is_found),
+        cmocka_unit_test(an_index_saves_reading_its_segment),
+        cmocka_unit_test(an_index_that_ends_early_is_not_used),
+        cmocka_unit_test(only_what_continues_the_last_commit_is_taken),
         cmocka_unit_test(a_commit_torn_at_every_byte_is_cut),
         cmocka_unit_test(stale_commits_of_a_recycled_segment_are_not_taken),
         cmocka_unit_test(swapped_segments_are_damage),
@@ -622,6 +777,7 @@ int main(void)
         cmocka_unit_test(a_log_that_ends_before_its_checkpoint_is_damaged),
         cmocka_unit_test(checkpoints_are_read_newest_first),
         cmocka_unit_test(moved_blocks_are_told_first),
+        cmocka_unit_test(moved_commits_are_not_taken_for_the_log),
         cmocka_unit_test(only_the_last_move_may_be_torn),
         cmocka_unit_test(an_error_of_the_sink_ends_it),
         cmocka_unit_test(an_error_of_the_disk_is_told_and_not_taken_for_damage),

@@ -1,0 +1,194 @@
+/* What facts make of a core, and how they are read. (sim/crash.c has the long histories.) */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/core.h"
+#include "core/fact.h"
+#include "tests/lib/guard.h"
+#include "tests/lib/unit.h"
+
+enum { TOPIC = 1, QUEUE = 3 };
+
+static bool every_block(void *context, uint64_t stream, uint64_t seq, struct block *ret_block)
+{
+    *ret_block = (struct block){.first_seq = seq, .count = 1, .arrival = seq + 1};
+    return true; /* stored, and not in memory */
+}
+
+static void put(struct facts *facts, struct fact fact)
+{
+    assert_int_equal(facts_reserve(facts, 1), 0);
+    fact.name_length = fact.name != NULL ? strlen(fact.name) : 0;
+    facts_add(facts, &fact);
+}
+
+/* A queue and a topic. */
+static struct facts catalogue(void)
+{
+    struct facts facts = {0};
+
+    put(&facts, (struct fact){.kind = FACT_QUEUE, .queue_id = QUEUE, .name = "000000000000:us-east-1:a"});
+    put(&facts, (struct fact){.kind = FACT_TOPIC, .stream = TOPIC, .name = "000000000000:us-east-1:t"});
+    return facts;
+}
+
+static struct fact of(enum fact_kind kind, uint64_t first, uint64_t end)
+{
+    return (struct fact){
+        .kind = kind, .stream = TOPIC, .queue_id = QUEUE, .first = first, .end = end, .seq = first};
+}
+
+static struct fact held(uint64_t first, uint64_t end, uint64_t deliveries, uint64_t due_ms)
+{
+    struct fact fact = of(FACT_HELD, first, end);
+
+    fact.deliveries = deliveries;
+    fact.due_ms = due_ms;
+    return fact;
+}
+
+/* The queue's figures in a core that is told these facts, and then that the topic has reached `seq`. */
+static struct fanq_queue_reply told(const struct facts *facts, uint64_t seq)
+{
+    struct core_options options = {.view = {NULL, every_block},
+                                   .epoch = 1,
+                                   .account = "000000000000",
+                                   .region = "us-east-1",
+                                   .durable = true,
+                                   .connections_max = 1};
+    struct fanq_request r = {.op = FANQ_OP_QUEUE_GET, .name = {(const uint8_t *)"a", 1}};
+    struct fanq_queue_reply reply;
+    struct effects effects;
+    struct core *core;
+
+    effects_init(&effects);
+    assert_int_equal(core_new(&options, &core), 0);
+    assert_int_equal(core_step(core, &(struct event){.kind = EVENT_TURN, .turn = {1000, 5000, 0}}, &effects),
+                     0);
+    assert_int_equal(core_replay(core, facts->data, facts->length), 0);
+    assert_int_equal(core_replay_block(core, TOPIC, 0, seq), 0);
+    assert_int_equal(core_replay_end(core, 1), 0);
+    core_check(core);
+    assert_int_equal(core_step(core, &(struct event){.kind = EVENT_REQUEST, .request = {0, &r}}, &effects),
+                     0);
+    assert_int_equal(effects.items[0].reply.op, FANQ_REPLY_QUEUE);
+    reply = effects.items[0].reply.queue;
+    core_free(core);
+    effects_close(&effects);
+    return reply;
+}
+
+TEST(what_no_fact_deletes_is_there)
+{
+    struct facts facts = catalogue();
+
+    put(&facts, of(FACT_SUBSCRIBED, 10, 0));
+    put(&facts, of(FACT_GONE, 15, 20));
+    put(&facts, held(30, 40, 2, 0));
+    put(&facts, held(35, 37, 3, 6000));
+    put(&facts, of(FACT_GONE, 39, 41));
+    assert_int_equal(told(&facts, 100).visible, 90 - 5 - 2 - 2);
+    assert_int_equal(told(&facts, 100).delayed, 2);
+    free(facts.data);
+}
+
+TEST(facts_may_be_repeated)
+{
+    struct facts facts = catalogue();
+
+    for (int round = 0; round < 3; round++) {
+        put(&facts, of(FACT_SUBSCRIBED, 10, 0));
+        put(&facts, of(FACT_GONE, 15, 20));
+        put(&facts, held(30, 40, 2, 0));
+        put(&facts, of(FACT_UNSUBSCRIBED, 60, 0));
+        put(&facts, of(FACT_GONE, 50, 55));
+        put(&facts, of(FACT_SUBSCRIBED, 70, 0));
+    }
+    assert_int_equal(told(&facts, 100).visible, (60 - 10) - 5 - 5 + 30);
+    free(facts.data);
+}
+
+/* A queue's part of a checkpoint is later than the catalogue: it may speak of messages that the queue took by a
+ * subscription of which only the log tells. */
+TEST(checkpoint_may_speak_of_a_later_subscription)
+{
+    struct facts facts = catalogue();
+
+    put(&facts, of(FACT_UNREAD, 290, 295));
+    put(&facts, of(FACT_GONE, 0, 290));
+    put(&facts, of(FACT_GONE, 295, 308));
+    put(&facts, held(290, 295, 1, 0));
+    put(&facts, held(308, 315, 1, 0));
+    put(&facts, of(FACT_SUBSCRIBED, 308, 0));
+    put(&facts, of(FACT_GONE, 310, 311));
+    assert_int_equal(told(&facts, 320).visible, 5 + 12 - 1);
+    free(facts.data);
+}
+
+TEST(deletes_of_every_second_message_are_remembered)
+{
+    enum { COUNT = 1000000 };
+    struct facts facts = catalogue();
+
+    put(&facts, of(FACT_SUBSCRIBED, 0, 0));
+    for (uint64_t seq = 1; seq < COUNT; seq += 2)
+        put(&facts, of(FACT_GONE, seq, seq + 1));
+    assert_int_equal(told(&facts, COUNT).visible, COUNT / 2);
+    free(facts.data);
+}
+
+TEST(neighbours_are_one_fact)
+{
+    struct facts facts = {0};
+
+    put(&facts, of(FACT_GONE, 0, 5));
+    put(&facts, of(FACT_GONE, 5, 9));
+    assert_int_equal(facts.count, 1);
+    put(&facts, of(FACT_GONE, 10, 11));
+    put(&facts, held(11, 12, 1, 0));
+    put(&facts, held(12, 13, 2, 0));
+    assert_int_equal(facts.count, 4);
+    free(facts.data);
+}
+
+/* Whatever is missing, or stands where it should not, is refused; and nothing behind the end is looked at. */
+TEST(bytes_that_are_no_facts_are_refused)
+{
+    struct facts facts = catalogue();
+    struct fact fact = {0};
+    struct guard guard;
+
+    guard_init(&guard, 4096);
+    put(&facts, held(30, 40, 2, 60));
+    for (size_t length = 0; length <= facts.length; length++) {
+        struct fact_cursor c = fact_cursor_over(guard_put(&guard, facts.data, length), length);
+        int found;
+
+        while ((found = fact_next(&c, &fact)) == 1)
+            continue;
+        assert_true(found == FANQ_ERR_INVALID || c.at == c.end);
+    }
+    for (unsigned kind = FACT_KIND_END; kind < 257; kind++) {
+        uint8_t bytes[16] = {(uint8_t)kind, 1, 1, 1, 1, 1, 1};
+        struct fact_cursor c = fact_cursor_over(bytes, sizeof(bytes));
+
+        assert_int_equal(fact_next(&c, &fact), FANQ_ERR_INVALID);
+        assert_ptr_equal(c.at, bytes);
+    }
+    guard_close(&guard);
+    free(facts.data);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_no_fact_deletes_is_there),
+        cmocka_unit_test(facts_may_be_repeated),
+        cmocka_unit_test(checkpoint_may_speak_of_a_later_subscription),
+        cmocka_unit_test(deletes_of_every_second_message_are_remembered),
+        cmocka_unit_test(neighbours_are_one_fact),
+        cmocka_unit_test(bytes_that_are_no_facts_are_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
