@@ -255,6 +255,18 @@ static int replay(struct log *l, struct core *core, struct recovery_options *opt
     return err;
 }
 
+/* What queues need but no segment has: lost with what was damaged. */
+static int forget_missing(struct log *l, struct core *core)
+{
+    uint64_t count;
+    int err = core_forget_missing(core, &count);
+
+    if (err == 0 && count > 0)
+        log_report(l, "%llu messages that queues were waiting to give are nowhere in the log",
+                   (unsigned long long)count);
+    return err;
+}
+
 /* A run begins with a segment of its own: what the last one left behind its end is never appended to. */
 int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
 {
@@ -271,6 +283,8 @@ int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
     if (err == 0)
         err = tail_restore_end(l->tail, l->recovered.next_log_number * l->directory.segment_bytes,
                                l->recovered.end_lsn);
+    if (err == 0)
+        err = forget_missing(l, core);
     if (err == 0) {
         tail_streams(l->tail, forget_unneeded, &r);
         l->end_lsn = l->done.written_lsn = l->done.synced_lsn = l->recovered.end_lsn;

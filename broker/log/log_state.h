@@ -38,6 +38,7 @@ struct segment_entry {
     uint64_t number;
     bool cold;
     bool dead; /* nothing in it was needed when the checkpoint under way began */
+    bool cut;  /* an earlier run's, with nothing in it that counts: it goes at once */
     enum segment_state state;
 };
 
@@ -145,6 +146,8 @@ void checkpoint_completed(struct log *l, const struct store_done *done);
 int segments_add_cold(struct log *l, uint64_t number); /* 0 or FANQ_ERR_NOMEM */
 void segments_cold_full(struct log *l, uint64_t number);
 bool segments_is_leaving(struct log *l, bool cold, uint64_t number); /* or gone */
+
+bool disk_is_tight(const struct log *l); /* there is not much more than what is used */
 
 /* ---- relocate.c ---- */
 

@@ -16,11 +16,12 @@
 #include "proto/fanq_error.h"
 
 enum {
-    SLACK_SEGMENTS = 8, /* beside twice what is wanted */
-    WANTED_OF = 2,      /* a segment of which no more than one byte in so many is wanted may be emptied */
+    SLACK_SEGMENTS = 8,       /* beside twice what is wanted */
+    SLACK_SEGMENTS_TIGHT = 2, /* beside what is wanted, when the disk is almost full */
+    WANTED_OF = 2, /* a segment of which no more than one byte in so many is wanted may be emptied */
     COMMIT_BYTES = 1024 * 1024,
     RETRY_MS = 5000,
-    SWEEP_SEGMENTS = 2,  /* the log grows by so many between two rounds of the sweep ... */
+    SWEEP_GROWN_OF = 4,  /* between two rounds of the sweep the log grows by one byte in so many ... */
     SWEEP_MS = 10 * 1000 /* ... or so much time passes */
 };
 
@@ -34,20 +35,25 @@ void relocation_close(struct log *l)
 
 static bool much_more_than_wanted(const struct log *l)
 {
+    bool tight = disk_is_tight(l);
+    uint64_t slack = (tight ? SLACK_SEGMENTS_TIGHT : SLACK_SEGMENTS) * l->directory.segment_bytes;
     struct tail_figures f;
-    uint64_t used = l->segment_count * l->directory.segment_bytes;
 
     tail_figures(l->tail, &f);
-    return used > 2 * (f.live_bytes - f.unwanted_bytes) + SLACK_SEGMENTS * l->directory.segment_bytes;
+    return l->segment_count * l->directory.segment_bytes >
+           (tight ? 1 : 2) * (f.live_bytes - f.unwanted_bytes) + slack;
 }
 
-/* What is wanted is known by the sweep. */
+/* What is wanted only the sweep knows: it goes round when the log has grown by a part of what it holds, or after a while. */
 bool log_wants_sweep(const struct log *l, uint64_t now_ms)
 {
-    bool later = now_ms >= l->swept_ms + SWEEP_MS && l->end_lsn != l->swept_lsn;
+    uint64_t segment = l->directory.segment_bytes, used = l->segment_count * segment;
+    uint64_t grown = disk_is_tight(l) ? segment / 2 : used / SWEEP_GROWN_OF;
 
-    return (later || l->end_lsn >= l->swept_lsn + SWEEP_SEGMENTS * l->directory.segment_bytes) &&
-           l->segment_count > SLACK_SEGMENTS && much_more_than_wanted(l);
+    if (used <= SLACK_SEGMENTS * segment && !disk_is_tight(l))
+        return false;
+    return l->end_lsn >= l->swept_lsn + grown ||
+           (now_ms >= l->swept_ms + SWEEP_MS && l->end_lsn != l->swept_lsn);
 }
 
 void log_swept(struct log *l, uint64_t now_ms)

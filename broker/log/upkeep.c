@@ -20,8 +20,7 @@ enum {
     CHECKPOINT_MS = 30 * 1000, /* as long as there is something new */
     SLICE_BYTES = 64 * 1024,
     RETRY_MS = 1000,
-    FREE_LOOK_MS = 1000,
-    SEGMENTS_FREE_MIN = 4 /* of the file system's free space, below which publishes are refused */
+    TIGHT_SEGMENTS = 3 /* fewer can be made */
 };
 
 /* ---- the table ---- */
@@ -120,6 +119,19 @@ int segments_open(struct log *l, uint64_t number, uint64_t *ret_spare)
     return 0;
 }
 
+/* What a crash cut off must not come back when the segments behind it are gone, which say that it was cut. */
+static int restore_segment(struct log *l, const struct directory_segment *found)
+{
+    bool cold = found->kind == DIRECTORY_COLD;
+    bool cut =
+        !cold && (l->recovered.end_lsn == 0 || found->number > log_segment_of(l, l->recovered.end_lsn - 1));
+    int err = table_add(l, found->number, cold, found->has_index || cut ? SEGMENT_SEALED : SEGMENT_FULL);
+
+    if (err == 0)
+        l->segments[l->segment_count - 1].cut = cut;
+    return err;
+}
+
 int segments_restore(struct log *l)
 {
     struct directory_segment *found;
@@ -138,8 +150,7 @@ int segments_restore(struct log *l)
             if (l->next_spare <= found[i].number)
                 l->next_spare = found[i].number + 1;
         } else {
-            err = table_add(l, found[i].number, found[i].kind == DIRECTORY_COLD,
-                            found[i].has_index ? SEGMENT_SEALED : SEGMENT_FULL);
+            err = restore_segment(l, &found[i]);
         }
     }
     free(found);
@@ -240,7 +251,7 @@ static void let_dead_go(struct log *l)
         struct segment_entry *s = &l->segments[i];
         if (l->chores > 0)
             return; /* one at a time: removing files slows commits */
-        if (s->dead && s->state == SEGMENT_SEALED && (s->cold || s->number < lowest))
+        if (s->state == SEGMENT_SEALED && (s->cut || (s->dead && (s->cold || s->number < lowest))))
             let_go(l, s);
     }
 }
@@ -360,6 +371,13 @@ static bool may_grow(const struct log *l)
 {
     return l->options.disk_bytes_max == 0 ||
            disk_bytes(l) + l->directory.segment_bytes <= l->options.disk_bytes_max;
+}
+
+bool disk_is_tight(const struct log *l)
+{
+    return l->disk_short ||
+           (l->options.disk_bytes_max > 0 &&
+            disk_bytes(l) + TIGHT_SEGMENTS * l->directory.segment_bytes > l->options.disk_bytes_max);
 }
 
 static void keep_spares(struct log *l, uint64_t now_ms)
