@@ -105,6 +105,7 @@ static void take_hello(struct fanq_cursor *c, struct fanq_hello_reply *hello)
     hello->frame_bytes_max = fanq_read_number(c);
     hello->message_bytes_max = fanq_read_number(c);
     hello->auto_create = fanq_read_bool(c);
+    hello->has_producer = hello->producer_known = false;
 }
 
 static void take_error(struct fanq_cursor *c, struct fanq_error_reply *error)
@@ -329,7 +330,13 @@ int fanq_reply_decode(struct fanq_bytes payload, void *scratch, size_t scratch_b
         return FANQ_ERR_PROTOCOL;
     reply.op = (enum fanq_reply_op)op;
     take_fields(&d, &reply);
-    fanq_read_skip_many(&d.at, element_count - ops[op].field_count);
+    uint32_t more_elements = element_count - ops[op].field_count;
+    if (op == FANQ_REPLY_HELLO && more_elements > 0) {
+        reply.hello.has_producer = true;
+        reply.hello.producer_known = fanq_read_bool(&d.at);
+        more_elements--;
+    }
+    fanq_read_skip_many(&d.at, more_elements);
     if (d.at.err == FANQ_ERR_NOMEM)
         return FANQ_ERR_NOMEM;
     if (d.at.err != 0 || fanq_cursor_left(&d.at) > 0)
@@ -347,6 +354,8 @@ static void put_hello(struct fanq_writer *w, const struct fanq_hello_reply *hell
     fanq_write_uint(w, hello->frame_bytes_max);
     fanq_write_uint(w, hello->message_bytes_max);
     fanq_write_bool(w, hello->auto_create);
+    if (hello->has_producer)
+        fanq_write_bool(w, hello->producer_known);
 }
 
 static void put_error_number(struct fanq_writer *w, int err)
@@ -493,8 +502,9 @@ void fanq_reply_encode(struct fanq_writer *w, const struct fanq_reply *reply)
         return;
     }
 
+    bool has_producer = reply->op == FANQ_REPLY_HELLO && reply->hello.has_producer;
     size_t place = fanq_frame_begin(w);
-    fanq_write_array(w, 2 + ops[reply->op].field_count);
+    fanq_write_array(w, 2 + ops[reply->op].field_count + has_producer);
     fanq_write_uint(w, reply->op);
     fanq_write_uint(w, reply->id);
     put_fields(w, reply);

@@ -30,7 +30,9 @@ struct fanq_hello_reply {
     struct fanq_bytes storage; /* "memory" */
     uint64_t frame_bytes_max;
     uint64_t message_bytes_max;
-    bool auto_create; /* clients may create what they miss */
+    bool auto_create;    /* clients may create what they miss */
+    bool has_producer;   /* the HELLO named one */
+    bool producer_known; /* and what it sent on earlier connections is remembered */
 };
 
 struct fanq_error_reply {
@@ -53,7 +55,7 @@ enum { FANQ_REFUSALS_MAX = 256 };
 /* The answer to a publish that wanted ids or of which messages were refused. Taken messages count up from
  * first_seq, refused ones left out. */
 struct fanq_published {
-    uint64_t stream;
+    uint64_t stream; /* 0: it was published before, and what ids it got is not known any more */
     uint64_t epoch;
     uint64_t first_seq;
     uint64_t count;
@@ -172,6 +174,7 @@ struct fanq_reply {
 
 /* The wire, field by field behind [op, request_id:
  *   HELLO      version, epoch, server, storage, frame_bytes_max, message_bytes_max, auto_create (bool)
+ *              [, producer_known (bool)]
  *   OK         -
  *   ERROR, PUSH_END   number, text
  *   OK_RANGE   count

@@ -19,7 +19,8 @@ enum {
     FANQ_LIST_LIMIT_MAX = 1000,
     FANQ_NAME_BYTES_MAX = 336, /* "account:region:name" of at most 12, 64 and (a topic's) 256 characters */
 
-    FANQ_CLIENT_NAME_BYTES_MAX = 128
+    FANQ_CLIENT_NAME_BYTES_MAX = 128,
+    FANQ_PRODUCER_BYTES = 16
 };
 
 enum fanq_op {
@@ -90,7 +91,8 @@ struct fanq_ranges {
 struct fanq_hello {
     uint32_t version_min;
     uint32_t version_max;
-    struct fanq_bytes client; /* name and version, for people */
+    struct fanq_bytes client;   /* name and version, for people */
+    struct fanq_bytes producer; /* FANQ_PRODUCER_BYTES, the client's for its life; or empty */
 };
 
 enum {
@@ -203,7 +205,7 @@ struct fanq_request {
 };
 
 /* The wire, field by field behind [op, request_id:
- *   HELLO             "fanq", version_min, version_max, client
+ *   HELLO             "fanq", version_min, version_max, client [, producer]
  *   PING, STATS       -
  *   PUBLISH, SEND     target, flags, [record...]
  *   RECEIVE           [queue...], messages_max, bytes_max, wait_ms|nil, visibility_ms|nil, flags

@@ -19,6 +19,13 @@ static void print_text(const char *name, struct fanq_bytes text)
     printf(" %s=\"%.*s\"", name, (int)text.length, text.length > 0 ? (const char *)text.data : "");
 }
 
+static void print_bytes(const char *name, struct fanq_bytes bytes)
+{
+    printf(" %s=", name);
+    for (size_t i = 0; i < bytes.length; i++)
+        printf("%02x", bytes.data[i]);
+}
+
 static void print_number(const char *name, uint64_t value)
 {
     printf(" %s=%" PRIu64, name, value);
@@ -127,6 +134,8 @@ static void print_request(const struct fanq_request *request)
         print_number("version_min", request->hello.version_min);
         print_number("version_max", request->hello.version_max);
         print_text("client", request->hello.client);
+        if (request->hello.producer.length > 0)
+            print_bytes("producer", request->hello.producer);
         break;
     case FANQ_OP_PING:
     case FANQ_OP_STATS:
@@ -206,6 +215,8 @@ static void print_hello(const struct fanq_hello_reply *hello)
     print_number("frame_bytes_max", hello->frame_bytes_max);
     print_number("message_bytes_max", hello->message_bytes_max);
     printf(" auto_create=%s", hello->auto_create ? "true" : "false");
+    if (hello->has_producer)
+        printf(" producer_known=%s", hello->producer_known ? "true" : "false");
 }
 
 static void print_published(const struct fanq_published *published)
@@ -436,6 +447,7 @@ static void print_tables(void)
     LIMIT(DELIVERY_BYTES_MAX);
     LIMIT(NAME_BYTES_MAX);
     LIMIT(CLIENT_NAME_BYTES_MAX);
+    LIMIT(PRODUCER_BYTES);
     LIMIT(RECEIVE_QUEUES_MAX);
     LIMIT(RANGES_MAX);
     LIMIT(CHANGE_MESSAGES_MAX);

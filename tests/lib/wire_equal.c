@@ -76,7 +76,8 @@ bool requests_equal(const struct fanq_request *a, const struct fanq_request *b)
     switch (a->op) {
     case FANQ_OP_HELLO:
         return a->hello.version_min == b->hello.version_min && a->hello.version_max == b->hello.version_max &&
-               bytes_equal(a->hello.client, b->hello.client);
+               bytes_equal(a->hello.client, b->hello.client) &&
+               bytes_equal(a->hello.producer, b->hello.producer);
     case FANQ_OP_PING:
     case FANQ_OP_STATS:
         return true;
@@ -136,7 +137,8 @@ static bool hellos_equal(const struct fanq_hello_reply *a, const struct fanq_hel
 {
     return a->version == b->version && a->epoch == b->epoch && bytes_equal(a->server, b->server) &&
            bytes_equal(a->storage, b->storage) && a->frame_bytes_max == b->frame_bytes_max &&
-           a->message_bytes_max == b->message_bytes_max && a->auto_create == b->auto_create;
+           a->message_bytes_max == b->message_bytes_max && a->auto_create == b->auto_create &&
+           a->has_producer == b->has_producer && a->producer_known == b->producer_known;
 }
 
 static bool published_equal(const struct fanq_published *a, const struct fanq_published *b)

@@ -186,10 +186,12 @@ static void each_management(request_visit visit, void *context)
 
 void each_request(request_visit visit, void *context)
 {
-    struct fanq_request request = {.op = FANQ_OP_HELLO, .id = 0, .hello = {1, 1, FANQ_BYTES("test/1")}};
+    struct fanq_request request = {.op = FANQ_OP_HELLO, .id = 0, .hello = {1, 1, FANQ_BYTES("test/1"), {0}}};
 
     visit(&request, context);
-    request.hello = (struct fanq_hello){1, UINT32_MAX, text_of(FANQ_CLIENT_NAME_BYTES_MAX)};
+    request.hello = (struct fanq_hello){1, UINT32_MAX, text_of(FANQ_CLIENT_NAME_BYTES_MAX), {0}};
+    visit(&request, context);
+    request.hello.producer = text_of(FANQ_PRODUCER_BYTES);
     visit(&request, context);
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
         request = (struct fanq_request){.op = FANQ_OP_PING, .id = numbers[i]};
@@ -276,7 +278,11 @@ void each_reply(reply_visit visit, void *context)
 
     reply = (struct fanq_reply){.op = FANQ_REPLY_HELLO, .id = 0};
     reply.hello = (struct fanq_hello_reply){
-        1, UINT64_MAX, FANQ_BYTES("fanqd/0.1.0"), FANQ_BYTES("memory"), 8 << 20, 1 << 20, true};
+        1, UINT64_MAX, FANQ_BYTES("fanqd/0.1.0"), FANQ_BYTES("memory"), 8 << 20, 1 << 20, true, false, false};
+    visit(&reply, context);
+    reply.hello.has_producer = true;
+    visit(&reply, context);
+    reply.hello.producer_known = true;
     visit(&reply, context);
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
         reply = (struct fanq_reply){.op = FANQ_REPLY_OK, .id = numbers[i]};
