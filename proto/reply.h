@@ -21,6 +21,7 @@ enum fanq_reply_op {
     FANQ_REPLY_TOPIC = 74,
     FANQ_REPLY_STATS = 76,
     FANQ_REPLY_PUSH_END = 77,
+    FANQ_REPLY_BACKUP = 78,
 };
 
 struct fanq_hello_reply {
@@ -139,6 +140,18 @@ struct fanq_stats_reply {
     uint32_t count;
 };
 
+/* What to copy from the broker's directory: all that is below end_lsn stays as it is until the backup ends. */
+struct fanq_backup_reply {
+    struct fanq_bytes directory; /* its path, on the broker's machine */
+    uint64_t directory_id;       /* stands in its file "identity" */
+    uint64_t end_lsn;
+    uint64_t segment_bytes;
+    const uint64_t *segments; /* numbers of files log-... */
+    uint32_t segment_count;
+    const uint64_t *cold_segments; /* and of files cold-... */
+    uint32_t cold_segment_count;
+};
+
 struct fanq_reply {
     enum fanq_reply_op op;
     uint64_t id;
@@ -154,6 +167,7 @@ struct fanq_reply {
         struct fanq_topic_reply topic;
         struct fanq_names names; /* QUEUE_LIST, TOPIC_LIST, SUBSCRIPTION_LIST */
         struct fanq_stats_reply stats;
+        struct fanq_backup_reply backup;
     };
 };
 
@@ -170,7 +184,8 @@ struct fanq_reply {
  *   TOPIC_CREATE, TOPIC_GET                    TOPIC
  *   QUEUE_LIST, TOPIC_LIST, SUBSCRIPTION_LIST  NAMES
  *   STATS                                      STATS
- *   PING, PUSH_STOP, PURGE, QUEUE_DELETE, TOPIC_DELETE, SUBSCRIBE, UNSUBSCRIBE   OK */
+ *   BACKUP                                     BACKUP
+ *   PING, PUSH_STOP, PURGE, QUEUE_DELETE, TOPIC_DELETE, SUBSCRIBE, UNSUBSCRIBE, BACKUP_END   OK */
 
 /* The wire, field by field behind [op, request_id:
  *   HELLO      version, epoch, server, storage, frame_bytes_max, message_bytes_max, auto_create (bool)
@@ -187,14 +202,15 @@ struct fanq_reply {
  *              created_ms, consumers, sent, delivered, deleted
  *   TOPIC      name, stream, subscription_count, created_ms, published
  *   NAMES      [name...], more (bool)
- *   STATS      {name: value} */
+ *   STATS      {name: value}
+ *   BACKUP     directory, directory_id, end_lsn, segment_bytes, [number...], [number...] */
 
 /* The bytes of a slice's fields and of a delivery's, without records: what to reserve. */
 enum {
     FANQ_SLICE_HEADER_BYTES_MAX = 1 + 6 * 9 + 5,
     FANQ_DELIVER_HEADER_BYTES_MAX = 4 + 1 + 2 + 4 * 9 + 5,
 
-    /* Every reply but DELIVER, PEEKED, NAMES, STATS, QUEUE, TOPIC, and PUBLISHED with refusals. */
+    /* Every reply but DELIVER, PEEKED, NAMES, STATS, QUEUE, TOPIC, BACKUP, and PUBLISHED with refusals. */
     FANQ_SMALL_REPLY_BYTES_MAX = 512
 };
 

@@ -50,6 +50,8 @@ static const struct op {
     [FANQ_OP_UNSUBSCRIBE] = {"UNSUBSCRIBE", 2},
     [FANQ_OP_SUBSCRIPTION_LIST] = {"SUBSCRIPTION_LIST", 3},
     [FANQ_OP_STATS] = {"STATS", 0},
+    [FANQ_OP_BACKUP] = {"BACKUP", 0},
+    [FANQ_OP_BACKUP_END] = {"BACKUP_END", 0},
 };
 
 enum { OP_COUNT = sizeof(ops) / sizeof(ops[0]) };
@@ -261,6 +263,8 @@ static void take_fields(struct decoder *d, struct fanq_request *request)
         break;
     case FANQ_OP_PING:
     case FANQ_OP_STATS:
+    case FANQ_OP_BACKUP:
+    case FANQ_OP_BACKUP_END:
         break;
     case FANQ_OP_PUBLISH:
     case FANQ_OP_SEND:
@@ -470,6 +474,8 @@ static void put_fields(struct fanq_writer *w, const struct fanq_request *request
         break;
     case FANQ_OP_PING:
     case FANQ_OP_STATS:
+    case FANQ_OP_BACKUP:
+    case FANQ_OP_BACKUP_END:
         break;
     case FANQ_OP_PUBLISH:
     case FANQ_OP_SEND:

@@ -50,6 +50,8 @@ enum fanq_op {
     FANQ_OP_UNSUBSCRIBE = 24,
     FANQ_OP_SUBSCRIPTION_LIST = 25,
     FANQ_OP_STATS = 26,
+    FANQ_OP_BACKUP = 27,
+    FANQ_OP_BACKUP_END = 28,
 };
 
 /* A duration that says "the queue's own setting"; nil on the wire. */
@@ -206,7 +208,7 @@ struct fanq_request {
 
 /* The wire, field by field behind [op, request_id:
  *   HELLO             "fanq", version_min, version_max, client [, producer]
- *   PING, STATS       -
+ *   PING, STATS, BACKUP, BACKUP_END    -
  *   PUBLISH, SEND     target, flags, [record...]
  *   RECEIVE           [queue...], messages_max, bytes_max, wait_ms|nil, visibility_ms|nil, flags
  *   ACK               queue_id, batch, [stream, first, count, stream, first, count...]

@@ -139,6 +139,8 @@ static void print_request(const struct fanq_request *request)
         break;
     case FANQ_OP_PING:
     case FANQ_OP_STATS:
+    case FANQ_OP_BACKUP:
+    case FANQ_OP_BACKUP_END:
         break;
     case FANQ_OP_PUBLISH:
     case FANQ_OP_SEND:
@@ -291,6 +293,24 @@ static void print_topic(const struct fanq_topic_reply *topic)
     print_number("published", topic->published);
 }
 
+static void print_numbers(const uint64_t *numbers, uint32_t count)
+{
+    printf(" [");
+    for (uint32_t i = 0; i < count; i++)
+        printf("%s%" PRIu64, i > 0 ? " " : "", numbers[i]);
+    printf("]");
+}
+
+static void print_backup(const struct fanq_backup_reply *backup)
+{
+    print_text("directory", backup->directory);
+    print_number("directory_id", backup->directory_id);
+    print_number("end_lsn", backup->end_lsn);
+    print_number("segment_bytes", backup->segment_bytes);
+    print_numbers(backup->segments, backup->segment_count);
+    print_numbers(backup->cold_segments, backup->cold_segment_count);
+}
+
 static void print_reply(const struct fanq_reply *reply)
 {
     printf("%s id=%" PRIu64, fanq_reply_name(reply->op), reply->id);
@@ -335,6 +355,9 @@ static void print_reply(const struct fanq_reply *reply)
         for (uint32_t i = 0; i < reply->stats.count; i++)
             printf(" %.*s=%" PRIu64, (int)reply->stats.stats[i].name.length,
                    (const char *)reply->stats.stats[i].name.data, reply->stats.stats[i].value);
+        break;
+    case FANQ_REPLY_BACKUP:
+        print_backup(&reply->backup);
         break;
     }
 }

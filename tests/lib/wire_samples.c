@@ -197,8 +197,10 @@ void each_request(request_visit visit, void *context)
         request = (struct fanq_request){.op = FANQ_OP_PING, .id = numbers[i]};
         visit(&request, context);
     }
-    request = (struct fanq_request){.op = FANQ_OP_STATS, .id = 2};
-    visit(&request, context);
+    for (enum fanq_op op = FANQ_OP_STATS; op <= FANQ_OP_BACKUP_END; op++) {
+        request = (struct fanq_request){.op = op, .id = 2};
+        visit(&request, context);
+    }
     each_publish_and_receive(visit, context);
     each_change(visit, context);
     each_push(visit, context);
@@ -271,6 +273,21 @@ static void each_list(reply_visit visit, void *context)
     visit(&reply, context);
 }
 
+static void each_backup(reply_visit visit, void *context)
+{
+    static const uint64_t cold[] = {2, 65536};
+    struct fanq_reply reply = {.op = FANQ_REPLY_BACKUP, .id = 19};
+
+    reply.backup = (struct fanq_backup_reply){FANQ_BYTES("/var/lib/fanq"), UINT64_MAX, INT64_MAX, 64 << 20,
+                                              numbers, NUMBER_COUNT, cold, 2};
+    visit(&reply, context);
+    reply.backup = (struct fanq_backup_reply){text_of(1000), 1, 0, 64, numbers, 0, cold, 2};
+    visit(&reply, context);
+    reply.backup.segment_count = 1;
+    reply.backup.cold_segment_count = 0;
+    visit(&reply, context);
+}
+
 void each_reply(reply_visit visit, void *context)
 {
     struct fanq_refusal refusals[FANQ_REFUSALS_MAX];
@@ -309,4 +326,5 @@ void each_reply(reply_visit visit, void *context)
     each_delivery(visit, context);
     each_description(visit, context);
     each_list(visit, context);
+    each_backup(visit, context);
 }
