@@ -46,7 +46,8 @@ extern "C" {
     X(SUBSCRIPTION_NOT_FOUND, 22, false, "the queue is not subscribed to the topic")                         \
     X(IO, 23, true, "an operation of the system failed")                                                     \
     X(PUSH_EXISTS, 24, false, "the request id is already in use by a push on this connection")               \
-    X(HELLO_TIMEOUT, 25, true, "no HELLO came in time")
+    X(HELLO_TIMEOUT, 25, true, "no HELLO came in time")                                                      \
+    X(BACKUP_ENDED, 26, false, "the broker has ended the backup: the copy is worth nothing")
 
 enum fanq_error_number {
 #define X(name, number, retryable, text) FANQ_ERR_##name = -(number),

@@ -19,7 +19,8 @@ enum {
     PEEKED_SLICE_BYTES_MIN = SLICE_BYTES_MIN + 2,
     NAME_BYTES_MIN = 2,
     STAT_BYTES_MIN = NAME_BYTES_MIN + 1,
-    REFUSAL_BYTES_MIN = 2
+    REFUSAL_BYTES_MIN = 2,
+    NUMBER_BYTES_MIN = 1
 };
 
 /* What reply.h promises: scratch of eight times the payload's length always suffices. */
@@ -30,6 +31,7 @@ _Static_assert(sizeof(struct fanq_bytes) <= 8 * NAME_BYTES_MIN, "names need more
 _Static_assert(sizeof(struct fanq_stat) <= 8 * STAT_BYTES_MIN, "stats need more scratch than promised");
 _Static_assert(sizeof(struct fanq_refusal) <= 8 * REFUSAL_BYTES_MIN,
                "refusals need more scratch than promised");
+_Static_assert(sizeof(uint64_t) <= 8 * NUMBER_BYTES_MIN, "numbers need more scratch than promised");
 
 /* Replies: name, and how many fields stand behind [op, request_id. */
 static const struct op {
@@ -42,7 +44,7 @@ static const struct op {
     [FANQ_REPLY_PEEKED] = {"PEEKED", 2},       [FANQ_REPLY_CHANGED] = {"CHANGED", 1},
     [FANQ_REPLY_QUEUE] = {"QUEUE", 12},        [FANQ_REPLY_NAMES] = {"NAMES", 2},
     [FANQ_REPLY_TOPIC] = {"TOPIC", 5},         [FANQ_REPLY_STATS] = {"STATS", 1},
-    [FANQ_REPLY_PUSH_END] = {"PUSH_END", 2},
+    [FANQ_REPLY_PUSH_END] = {"PUSH_END", 2},   [FANQ_REPLY_BACKUP] = {"BACKUP", 6},
 };
 
 enum { OP_COUNT = sizeof(ops) / sizeof(ops[0]) };
@@ -105,6 +107,7 @@ static void take_hello(struct fanq_cursor *c, struct fanq_hello_reply *hello)
     hello->frame_bytes_max = fanq_read_number(c);
     hello->message_bytes_max = fanq_read_number(c);
     hello->auto_create = fanq_read_bool(c);
+    hello->has_producer = hello->producer_known = false;
 }
 
 static void take_error(struct fanq_cursor *c, struct fanq_error_reply *error)
@@ -257,6 +260,31 @@ static void take_stats(struct decoder *d, struct fanq_stats_reply *stats)
     stats->count = count;
 }
 
+static const uint64_t *take_numbers(struct decoder *d, uint32_t *ret_count)
+{
+    uint32_t count = fanq_read_array(&d->at);
+    uint64_t *numbers = take_scratch(d, count, sizeof(*numbers), NUMBER_BYTES_MIN);
+
+    for (uint32_t i = 0; i < count && d->at.err == 0; i++)
+        numbers[i] = fanq_read_number(&d->at);
+    *ret_count = count;
+    return numbers;
+}
+
+static void take_backup(struct decoder *d, struct fanq_backup_reply *backup)
+{
+    backup->directory = fanq_read_str(&d->at, SIZE_MAX);
+    backup->directory_id = fanq_read_uint(&d->at, UINT64_MAX);
+    backup->end_lsn = fanq_read_number(&d->at);
+    backup->segment_bytes = fanq_read_number(&d->at);
+    backup->segments = take_numbers(d, &backup->segment_count);
+    if (d->at.err != 0)
+        return;
+    d->scratch += backup->segment_count * sizeof(uint64_t); /* the second list stands behind the first */
+    d->scratch_bytes -= backup->segment_count * sizeof(uint64_t);
+    backup->cold_segments = take_numbers(d, &backup->cold_segment_count);
+}
+
 static void take_fields(struct decoder *d, struct fanq_reply *reply)
 {
     switch (reply->op) {
@@ -296,6 +324,9 @@ static void take_fields(struct decoder *d, struct fanq_reply *reply)
     case FANQ_REPLY_STATS:
         take_stats(d, &reply->stats);
         break;
+    case FANQ_REPLY_BACKUP:
+        take_backup(d, &reply->backup);
+        break;
     }
 }
 
@@ -329,7 +360,13 @@ int fanq_reply_decode(struct fanq_bytes payload, void *scratch, size_t scratch_b
         return FANQ_ERR_PROTOCOL;
     reply.op = (enum fanq_reply_op)op;
     take_fields(&d, &reply);
-    fanq_read_skip_many(&d.at, element_count - ops[op].field_count);
+    uint32_t more_elements = element_count - ops[op].field_count;
+    if (op == FANQ_REPLY_HELLO && more_elements > 0) {
+        reply.hello.has_producer = true;
+        reply.hello.producer_known = fanq_read_bool(&d.at);
+        more_elements--;
+    }
+    fanq_read_skip_many(&d.at, more_elements);
     if (d.at.err == FANQ_ERR_NOMEM)
         return FANQ_ERR_NOMEM;
     if (d.at.err != 0 || fanq_cursor_left(&d.at) > 0)
@@ -347,6 +384,8 @@ static void put_hello(struct fanq_writer *w, const struct fanq_hello_reply *hell
     fanq_write_uint(w, hello->frame_bytes_max);
     fanq_write_uint(w, hello->message_bytes_max);
     fanq_write_bool(w, hello->auto_create);
+    if (hello->has_producer)
+        fanq_write_bool(w, hello->producer_known);
 }
 
 static void put_error_number(struct fanq_writer *w, int err)
@@ -444,6 +483,23 @@ static void put_stats(struct fanq_writer *w, const struct fanq_stats_reply *stat
     }
 }
 
+static void put_numbers(struct fanq_writer *w, const uint64_t *numbers, uint32_t count)
+{
+    fanq_write_array(w, count);
+    for (uint32_t i = 0; i < count; i++)
+        fanq_write_uint(w, numbers[i]);
+}
+
+static void put_backup(struct fanq_writer *w, const struct fanq_backup_reply *backup)
+{
+    fanq_write_str(w, backup->directory);
+    fanq_write_uint(w, backup->directory_id);
+    fanq_write_uint(w, backup->end_lsn);
+    fanq_write_uint(w, backup->segment_bytes);
+    put_numbers(w, backup->segments, backup->segment_count);
+    put_numbers(w, backup->cold_segments, backup->cold_segment_count);
+}
+
 static void put_fields(struct fanq_writer *w, const struct fanq_reply *reply)
 {
     switch (reply->op) {
@@ -482,6 +538,9 @@ static void put_fields(struct fanq_writer *w, const struct fanq_reply *reply)
     case FANQ_REPLY_STATS:
         put_stats(w, &reply->stats);
         break;
+    case FANQ_REPLY_BACKUP:
+        put_backup(w, &reply->backup);
+        break;
     }
 }
 
@@ -493,8 +552,9 @@ void fanq_reply_encode(struct fanq_writer *w, const struct fanq_reply *reply)
         return;
     }
 
+    bool has_producer = reply->op == FANQ_REPLY_HELLO && reply->hello.has_producer;
     size_t place = fanq_frame_begin(w);
-    fanq_write_array(w, 2 + ops[reply->op].field_count);
+    fanq_write_array(w, 2 + ops[reply->op].field_count + has_producer);
     fanq_write_uint(w, reply->op);
     fanq_write_uint(w, reply->id);
     put_fields(w, reply);

@@ -21,6 +21,7 @@ enum fanq_reply_op {
     FANQ_REPLY_TOPIC = 74,
     FANQ_REPLY_STATS = 76,
     FANQ_REPLY_PUSH_END = 77,
+    FANQ_REPLY_BACKUP = 78,
 };
 
 struct fanq_hello_reply {
@@ -30,7 +31,9 @@ struct fanq_hello_reply {
     struct fanq_bytes storage; /* "memory" */
     uint64_t frame_bytes_max;
     uint64_t message_bytes_max;
-    bool auto_create; /* clients may create what they miss */
+    bool auto_create;    /* clients may create what they miss */
+    bool has_producer;   /* the HELLO named one */
+    bool producer_known; /* and what it sent on earlier connections is remembered */
 };
 
 struct fanq_error_reply {
@@ -53,7 +56,7 @@ enum { FANQ_REFUSALS_MAX = 256 };
 /* The answer to a publish that wanted ids or of which messages were refused. Taken messages count up from
  * first_seq, refused ones left out. */
 struct fanq_published {
-    uint64_t stream;
+    uint64_t stream; /* 0: it was published before, and what ids it got is not known any more */
     uint64_t epoch;
     uint64_t first_seq;
     uint64_t count;
@@ -137,6 +140,18 @@ struct fanq_stats_reply {
     uint32_t count;
 };
 
+/* What to copy from the broker's directory: all that is below end_lsn stays as it is until the backup ends. */
+struct fanq_backup_reply {
+    struct fanq_bytes directory; /* its path, on the broker's machine */
+    uint64_t directory_id;       /* stands in its file "identity" */
+    uint64_t end_lsn;
+    uint64_t segment_bytes;
+    const uint64_t *segments; /* numbers of files log-... */
+    uint32_t segment_count;
+    const uint64_t *cold_segments; /* and of files cold-... */
+    uint32_t cold_segment_count;
+};
+
 struct fanq_reply {
     enum fanq_reply_op op;
     uint64_t id;
@@ -152,6 +167,7 @@ struct fanq_reply {
         struct fanq_topic_reply topic;
         struct fanq_names names; /* QUEUE_LIST, TOPIC_LIST, SUBSCRIPTION_LIST */
         struct fanq_stats_reply stats;
+        struct fanq_backup_reply backup;
     };
 };
 
@@ -168,10 +184,12 @@ struct fanq_reply {
  *   TOPIC_CREATE, TOPIC_GET                    TOPIC
  *   QUEUE_LIST, TOPIC_LIST, SUBSCRIPTION_LIST  NAMES
  *   STATS                                      STATS
- *   PING, PUSH_STOP, PURGE, QUEUE_DELETE, TOPIC_DELETE, SUBSCRIBE, UNSUBSCRIBE   OK */
+ *   BACKUP                                     BACKUP
+ *   PING, PUSH_STOP, PURGE, QUEUE_DELETE, TOPIC_DELETE, SUBSCRIBE, UNSUBSCRIBE, BACKUP_END   OK */
 
 /* The wire, field by field behind [op, request_id:
  *   HELLO      version, epoch, server, storage, frame_bytes_max, message_bytes_max, auto_create (bool)
+ *              [, producer_known (bool)]
  *   OK         -
  *   ERROR, PUSH_END   number, text
  *   OK_RANGE   count
@@ -184,14 +202,15 @@ struct fanq_reply {
  *              created_ms, consumers, sent, delivered, deleted
  *   TOPIC      name, stream, subscription_count, created_ms, published
  *   NAMES      [name...], more (bool)
- *   STATS      {name: value} */
+ *   STATS      {name: value}
+ *   BACKUP     directory, directory_id, end_lsn, segment_bytes, [number...], [number...] */
 
 /* The bytes of a slice's fields and of a delivery's, without records: what to reserve. */
 enum {
     FANQ_SLICE_HEADER_BYTES_MAX = 1 + 6 * 9 + 5,
     FANQ_DELIVER_HEADER_BYTES_MAX = 4 + 1 + 2 + 4 * 9 + 5,
 
-    /* Every reply but DELIVER, PEEKED, NAMES, STATS, QUEUE, TOPIC, and PUBLISHED with refusals. */
+    /* Every reply but DELIVER, PEEKED, NAMES, STATS, QUEUE, TOPIC, BACKUP, and PUBLISHED with refusals. */
     FANQ_SMALL_REPLY_BYTES_MAX = 512
 };
 

@@ -50,6 +50,8 @@ static const struct op {
     [FANQ_OP_UNSUBSCRIBE] = {"UNSUBSCRIBE", 2},
     [FANQ_OP_SUBSCRIPTION_LIST] = {"SUBSCRIPTION_LIST", 3},
     [FANQ_OP_STATS] = {"STATS", 0},
+    [FANQ_OP_BACKUP] = {"BACKUP", 0},
+    [FANQ_OP_BACKUP_END] = {"BACKUP_END", 0},
 };
 
 enum { OP_COUNT = sizeof(ops) / sizeof(ops[0]) };
@@ -106,6 +108,16 @@ static void take_hello(struct decoder *d, struct fanq_hello *hello)
     hello->version_min = (uint32_t)take_uint(d, 1, UINT32_MAX);
     hello->version_max = (uint32_t)take_uint(d, hello->version_min, UINT32_MAX);
     hello->client = take_text(d, 0, FANQ_CLIENT_NAME_BYTES_MAX);
+    hello->producer = (struct fanq_bytes){0};
+}
+
+/* The optional last field of HELLO. */
+static void take_producer(struct decoder *d, struct fanq_hello *hello)
+{
+    if (fanq_read_nil(&d->at))
+        return;
+    hello->producer = fanq_read_bin(&d->at, SIZE_MAX);
+    d->invalid |= hello->producer.length != FANQ_PRODUCER_BYTES;
 }
 
 static void take_publish(struct decoder *d, struct fanq_publish *publish)
@@ -251,6 +263,8 @@ static void take_fields(struct decoder *d, struct fanq_request *request)
         break;
     case FANQ_OP_PING:
     case FANQ_OP_STATS:
+    case FANQ_OP_BACKUP:
+    case FANQ_OP_BACKUP_END:
         break;
     case FANQ_OP_PUBLISH:
     case FANQ_OP_SEND:
@@ -337,7 +351,12 @@ int fanq_request_decode(struct fanq_bytes payload, size_t message_bytes_max, str
     if (element_count - 2 < ops[op].field_count)
         return FANQ_ERR_PROTOCOL;
     take_fields(&d, ret_request);
-    return decoder_finish(&d, element_count - 2 - ops[op].field_count);
+    uint32_t more_elements = element_count - 2 - ops[op].field_count;
+    if (op == FANQ_OP_HELLO && more_elements > 0) {
+        take_producer(&d, &ret_request->hello);
+        more_elements--;
+    }
+    return decoder_finish(&d, more_elements);
 }
 
 bool fanq_range_next(struct fanq_ranges *ranges, struct fanq_range *ret_range)
@@ -370,6 +389,8 @@ static void put_hello(struct fanq_writer *w, const struct fanq_hello *hello)
     fanq_write_uint(w, hello->version_min);
     fanq_write_uint(w, hello->version_max);
     fanq_write_str(w, hello->client);
+    if (hello->producer.length > 0)
+        fanq_write_bin(w, hello->producer);
 }
 
 static void put_publish_head(struct fanq_writer *w, struct fanq_bytes target, uint32_t flags,
@@ -453,6 +474,8 @@ static void put_fields(struct fanq_writer *w, const struct fanq_request *request
         break;
     case FANQ_OP_PING:
     case FANQ_OP_STATS:
+    case FANQ_OP_BACKUP:
+    case FANQ_OP_BACKUP_END:
         break;
     case FANQ_OP_PUBLISH:
     case FANQ_OP_SEND:
@@ -526,12 +549,12 @@ void fanq_write_queue_attributes(struct fanq_writer *w, const struct fanq_queue_
     }
 }
 
-static size_t request_begin(struct fanq_writer *w, enum fanq_op op, uint64_t id)
+static size_t request_begin(struct fanq_writer *w, enum fanq_op op, uint64_t id, uint32_t more_fields)
 {
     size_t place = fanq_frame_begin(w);
 
     assert(op_known(op));
-    fanq_write_array(w, 2 + ops[op].field_count);
+    fanq_write_array(w, 2 + ops[op].field_count + more_fields);
     fanq_write_uint(w, op);
     fanq_write_uint(w, id);
     return place;
@@ -539,7 +562,8 @@ static size_t request_begin(struct fanq_writer *w, enum fanq_op op, uint64_t id)
 
 void fanq_request_encode(struct fanq_writer *w, const struct fanq_request *request)
 {
-    size_t place = request_begin(w, request->op, request->id);
+    bool has_producer = request->op == FANQ_OP_HELLO && request->hello.producer.length > 0;
+    size_t place = request_begin(w, request->op, request->id, has_producer);
 
     put_fields(w, request);
     fanq_frame_end(w, place, 0);
@@ -549,7 +573,7 @@ void fanq_publish_begin(struct fanq_writer *w, enum fanq_op op, uint64_t id, str
                         uint32_t flags, uint32_t record_count, size_t length)
 {
     assert(op == FANQ_OP_PUBLISH || op == FANQ_OP_SEND);
-    size_t place = request_begin(w, op, id);
+    size_t place = request_begin(w, op, id, 0);
 
     put_publish_head(w, target, flags, record_count);
     fanq_frame_end(w, place, length);

@@ -19,7 +19,8 @@ enum {
     FANQ_LIST_LIMIT_MAX = 1000,
     FANQ_NAME_BYTES_MAX = 336, /* "account:region:name" of at most 12, 64 and (a topic's) 256 characters */
 
-    FANQ_CLIENT_NAME_BYTES_MAX = 128
+    FANQ_CLIENT_NAME_BYTES_MAX = 128,
+    FANQ_PRODUCER_BYTES = 16
 };
 
 enum fanq_op {
@@ -49,6 +50,8 @@ enum fanq_op {
     FANQ_OP_UNSUBSCRIBE = 24,
     FANQ_OP_SUBSCRIPTION_LIST = 25,
     FANQ_OP_STATS = 26,
+    FANQ_OP_BACKUP = 27,
+    FANQ_OP_BACKUP_END = 28,
 };
 
 /* A duration that says "the queue's own setting"; nil on the wire. */
@@ -90,7 +93,8 @@ struct fanq_ranges {
 struct fanq_hello {
     uint32_t version_min;
     uint32_t version_max;
-    struct fanq_bytes client; /* name and version, for people */
+    struct fanq_bytes client;   /* name and version, for people */
+    struct fanq_bytes producer; /* FANQ_PRODUCER_BYTES, the client's for its life; or empty */
 };
 
 enum {
@@ -203,8 +207,8 @@ struct fanq_request {
 };
 
 /* The wire, field by field behind [op, request_id:
- *   HELLO             "fanq", version_min, version_max, client
- *   PING, STATS       -
+ *   HELLO             "fanq", version_min, version_max, client [, producer]
+ *   PING, STATS, BACKUP, BACKUP_END    -
  *   PUBLISH, SEND     target, flags, [record...]
  *   RECEIVE           [queue...], messages_max, bytes_max, wait_ms|nil, visibility_ms|nil, flags
  *   ACK               queue_id, batch, [stream, first, count, stream, first, count...]

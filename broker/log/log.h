@@ -7,7 +7,7 @@
  *
  * Place:   the loop's thread. Two more threads are behind it: the log thread writes and syncs commits (writer.h), the store
  *          thread does all other disk work (store.h). The loop never waits for a disk, but at start.
- * Parts:   log.c: this; upkeep.c: segments, checkpoints, what may be reused; relocate.c: moving what is left of a segment.
+ * Parts:   log.c: this; upkeep.c: segments, checkpoints, what may be reused; hold.c: holding still; relocate.c: moving what is left of a segment.
  * Failure: the first error of a commit ends the log: log_poll() gives it, and the broker must end without answering what was
  *          not synced. Other errors (a checkpoint that cannot be written, a disk that is full) are reported and tried again. */
 #pragma once
@@ -86,6 +86,22 @@ bool log_is_synced(const struct log *l);
 /* The last commit has stood for LOG_WITNESS_MS without one behind it that says it is on the disk: make an empty one. */
 enum { LOG_WITNESS_MS = 100 };
 bool log_wants_witness(const struct log *l, uint64_t now_ms);
+
+/* ---- holding still, for a copy (hold.c) ---- */
+
+/* Until log_unhold(), which must follow, no segment is taken away and no checkpoint is written. Holds add up. Gives the end of
+ * the log: from log_is_still() on the files of the directory stay as they are below it, and all below it is on the disk. */
+uint64_t log_hold(struct log *l);
+void log_unhold(struct log *l);
+bool log_is_still(struct log *l, uint64_t end_lsn); /* to be asked after each log_poll(), until it is */
+
+/* Gives how many segments of the log that begin below end_lsn (cold: of moved blocks) hold anything that is needed, and their
+ * numbers (NULL: only how many). */
+size_t log_needed_segments(const struct log *l, bool cold, uint64_t end_lsn, uint64_t *ret_numbers);
+
+uint64_t log_directory_id(const struct log *l);
+uint64_t log_segment_bytes(const struct log *l);
+bool log_is_short(const struct log *l); /* of disk: publishes are refused */
 
 /* Without threads: one step of the log thread's work, or the store's. False: there was none. */
 bool log_work_writer(struct log *l);

@@ -37,8 +37,9 @@ enum segment_state {
 struct segment_entry {
     uint64_t number;
     bool cold;
-    bool dead; /* nothing in it was needed when the checkpoint under way began */
-    bool cut;  /* an earlier run's, with nothing in it that counts: it goes at once */
+    bool dead;   /* nothing in it was needed when the checkpoint under way began */
+    bool unkept; /* the same, and that checkpoint is on the disk */
+    bool cut;    /* an earlier run's, with nothing in it that counts: it goes at once */
     enum segment_state state;
 };
 
@@ -115,6 +116,8 @@ struct log {
     uint64_t retry_ms;  /* of what failed for lack of disk; 0: nothing did */
     uint64_t looked_ms; /* when the free space was looked at */
 
+    size_t holders; /* of log_hold() */
+
     /* The checkpoint under way, and the newest two that are on the disk. */
     enum checkpoint_state checkpoint_state;
     struct core_checkpoint checkpoint;
@@ -140,6 +143,7 @@ static inline uint64_t log_segment_of(const struct log *l, uint64_t lsn)
  * FANQ_ERR_NOMEM. */
 int segments_open(struct log *l, uint64_t number, uint64_t *ret_spare);
 int segments_restore(struct log *l); /* at start: what the directory has */
+bool segment_may_go(const struct log *l, const struct segment_entry *s); /* nobody needs it any more */
 void segments_completed(struct log *l, const struct store_done *done);
 void checkpoint_completed(struct log *l, const struct store_done *done);
 

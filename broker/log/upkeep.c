@@ -235,7 +235,7 @@ static void let_go(struct log *l, struct segment_entry *s)
 {
     l->chores++;
     s->state = SEGMENT_LEAVING;
-    s->dead = false;
+    s->dead = s->unkept = false;
     if (!s->cold && spares_wanted(l))
         prepare(l, s->number);
     else
@@ -243,15 +243,19 @@ static void let_go(struct log *l, struct segment_entry *s)
                                           .segment = {s->cold ? DIRECTORY_COLD : DIRECTORY_LOG, s->number}});
 }
 
+bool segment_may_go(const struct log *l, const struct segment_entry *s)
+{
+    return s->state == SEGMENT_SEALED &&
+           (s->cut || (s->unkept && (s->cold || s->number < log_segment_of(l, l->older_lsn))));
+}
+
 static void let_dead_go(struct log *l)
 {
-    uint64_t lowest = log_segment_of(l, l->older_lsn);
-
     for (size_t i = 0; i < l->segment_count; i++) {
         struct segment_entry *s = &l->segments[i];
         if (l->chores > 0)
             return; /* one at a time: removing files slows commits */
-        if (s->state == SEGMENT_SEALED && (s->cut || (s->dead && (s->cold || s->number < lowest))))
+        if (segment_may_go(l, s))
             let_go(l, s);
     }
 }
@@ -326,6 +330,8 @@ void checkpoint_completed(struct log *l, const struct store_done *done)
     l->checkpoint_number = done->job.checkpoint.number;
     l->older_lsn = l->newest_lsn;
     l->newest_lsn = l->checkpoint_lsn;
+    for (size_t i = 0; i < l->segment_count; i++)
+        l->segments[i].unkept = l->segments[i].dead;
 }
 
 /* Every segment's worth of log, or after a while; less often when a checkpoint is large. */
@@ -343,17 +349,17 @@ static void checkpoint_proceed(struct log *l, struct core *core, uint64_t now_ms
 {
     switch (l->checkpoint_state) {
     case CHECKPOINT_NONE:
-        if (checkpoint_due(l, now_ms))
+        if (l->holders == 0 && checkpoint_due(l, now_ms))
             checkpoint_begin(l, core, now_ms, wall_ms);
         break;
     case CHECKPOINT_SLICES:
         checkpoint_slice(l, core);
         break;
     case CHECKPOINT_SYNC:
-        if (l->done.synced_lsn >= l->checkpoint_needs_lsn)
-            checkpoint_write(l);
-        else
+        if (l->done.synced_lsn < l->checkpoint_needs_lsn)
             log_sync_soon(l); /* again, for what the writer's ring had no room for */
+        else if (l->holders == 0)
+            checkpoint_write(l);
         break;
     case CHECKPOINT_WRITE:
         break;
@@ -413,11 +419,14 @@ void log_upkeep(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall
 {
     tail_evict(l->tail);
     log_grant_wishes(l);
-    let_dead_go(l);
-    seal(l);
+    if (l->holders == 0) {
+        let_dead_go(l);
+        seal(l);
+    }
     keep_spares(l, now_ms);
     checkpoint_proceed(l, core, now_ms, wall_ms);
-    relocation_proceed(l, core, now_ms, wall_ms);
+    if (l->holders == 0 || l->relocation.state != RELOCATION_RESTS)
+        relocation_proceed(l, core, now_ms, wall_ms);
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -431,7 +440,7 @@ uint64_t log_next_ms(const struct log *l)
 
     if (l->checkpoint_state == CHECKPOINT_SLICES)
         return 0;
-    if (l->checkpoint_state == CHECKPOINT_NONE && l->end_lsn > l->newest_lsn)
+    if (l->checkpoint_state == CHECKPOINT_NONE && l->holders == 0 && l->end_lsn > l->newest_lsn)
         next = l->next_checkpoint_ms;
     if (!l->witnessed && log_is_synced(l))
         next = least(next, l->last_commit_ms + LOG_WITNESS_MS);

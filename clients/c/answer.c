@@ -31,6 +31,9 @@ static void tell(struct fanq *client, struct request *request, const struct fanq
     case REQUEST_STATS:
         request->cb.stats(client, error, NULL, request->user);
         break;
+    case REQUEST_BACKUP:
+        request->cb.backup(client, error, NULL, request->user);
+        break;
     case REQUEST_RECEIVE:
     case REQUEST_PEEK:
         request->cb.received(client, error, NULL, request->user);
@@ -339,6 +342,9 @@ static int answer_kind(struct fanq *client, struct request *request, enum reques
     case REQUEST_STATS:
         err = tell_stats(client, request, reply);
         break;
+    case REQUEST_BACKUP:
+        err = fanq_backup_tell(client, request, &reply->backup);
+        break;
     default:
         err = tell_peeked(client, request, payload, reply);
         break;
@@ -379,6 +385,8 @@ static int answer_to(struct fanq *client, struct request *request, struct fanq_b
         return answer_kind(client, request, REQUEST_LIST, payload, reply);
     case FANQ_REPLY_STATS:
         return answer_kind(client, request, REQUEST_STATS, payload, reply);
+    case FANQ_REPLY_BACKUP:
+        return answer_kind(client, request, REQUEST_BACKUP, payload, reply);
     case FANQ_REPLY_HELLO:
     case FANQ_REPLY_OK_RANGE:
     case FANQ_REPLY_DELIVER:

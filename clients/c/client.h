@@ -152,6 +152,7 @@ enum request_kind {
     REQUEST_ACK,
     REQUEST_PUSH, /* lives as long as its consumer */
     REQUEST_PUSH_STOP,
+    REQUEST_BACKUP,
     REQUEST_PING /* our own question whether the broker lives */
 };
 
@@ -191,6 +192,7 @@ struct request {
         fanq_topic_cb topic;
         fanq_list_cb list;
         fanq_stats_cb stats;
+        fanq_backup_cb backup;
         fanq_received_cb received;
         fanq_batch_sent_cb batch_sent;
     } cb;
@@ -470,6 +472,11 @@ int fanq_answer_frame(struct fanq *client, struct fanq_bytes payload);
 
 /* Calls back with an error that is not an answer, and frees the request. */
 void fanq_answer_without_reply(struct fanq *client, struct request *request);
+
+/* ---- backup.c ---- */
+
+struct fanq_backup *fanq_backup_copy(const struct memory *memory, const struct fanq_backup *from);
+int fanq_backup_tell(struct fanq *client, struct request *request, const struct fanq_backup_reply *reply);
 
 /* ---- produce.c, settle.c, consume.c, batch.c ---- */
 

@@ -177,9 +177,10 @@ static int connect_error(const struct fanq *client)
 static void greet(struct fanq *client)
 {
     struct fanq_writer w = fanq_writer_over(client->greeting, sizeof(client->greeting));
-    struct fanq_request hello = {.op = FANQ_OP_HELLO,
-                                 .hello = {FANQ_PROTOCOL_VERSION, FANQ_PROTOCOL_VERSION,
-                                           bytes_of(client->name, strlen(client->name))}};
+    struct fanq_request hello = {
+        .op = FANQ_OP_HELLO,
+        .hello = {
+            FANQ_PROTOCOL_VERSION, FANQ_PROTOCOL_VERSION, bytes_of(client->name, strlen(client->name)), {0}}};
 
     fanq_request_encode(&w, &hello);
     assert(!w.full);

@@ -630,6 +630,32 @@ FANQ_EXPORT int fanq_stats_sync(struct fanq *client, int timeout_ms, struct fanq
                                 struct fanq_error *ret_error);
 FANQ_EXPORT void fanq_stat_list_free(struct fanq *client, struct fanq_stat_list *list);
 
+/* ---- backup ---- */
+
+/* What a program on the broker's machine copies, as its user: PROTOCOL.md, BACKUP, says what these are. */
+struct fanq_backup {
+    const char *directory;
+    uint64_t directory_id;
+    uint64_t end_lsn;
+    uint64_t segment_bytes;
+    const uint64_t *segments;
+    size_t segment_count;
+    const uint64_t *cold_segments;
+    size_t cold_segment_count;
+};
+/* backup is NULL on error. */
+typedef void (*fanq_backup_cb)(struct fanq *client, const struct fanq_error *error,
+                               const struct fanq_backup *backup, void *user);
+
+/* The broker leaves these files alone until fanq_backup_end(), or the end of the connection. */
+FANQ_EXPORT int fanq_backup_begin(struct fanq *client, fanq_backup_cb cb, void *user);
+FANQ_EXPORT int fanq_backup_begin_sync(struct fanq *client, int timeout_ms, struct fanq_backup **ret_backup,
+                                       struct fanq_error *ret_error);
+FANQ_EXPORT void fanq_backup_free(struct fanq *client, struct fanq_backup *backup);
+/* Success says that nothing was touched meanwhile. Only then is the copy worth anything. */
+FANQ_EXPORT int fanq_backup_end(struct fanq *client, fanq_done_cb cb, void *user);
+FANQ_EXPORT int fanq_backup_end_sync(struct fanq *client, int timeout_ms, struct fanq_error *ret_error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -307,6 +307,42 @@ void fanq_stat_list_free(struct fanq *client, struct fanq_stat_list *list)
     memory_free(&client->memory, list);
 }
 
+struct backup_wait {
+    struct wait wait;
+    struct fanq_backup *backup;
+};
+
+static void on_backup(struct fanq *client, const struct fanq_error *error, const struct fanq_backup *backup,
+                      void *user)
+{
+    struct backup_wait *wait = user;
+
+    if (backup != NULL)
+        wait->backup = fanq_backup_copy(&client->memory, backup);
+    on_done(client, error, &wait->wait);
+    if (backup != NULL && wait->backup == NULL)
+        fanq_error_set(&wait->wait.error, FANQ_ERR_NOMEM);
+}
+
+int fanq_backup_begin_sync(struct fanq *client, int timeout_ms, struct fanq_backup **ret_backup,
+                           struct fanq_error *ret_error)
+{
+    struct backup_wait wait = {0};
+    int err = wait_begin(client, timeout_ms);
+
+    if (err == 0)
+        err = fanq_backup_begin(client, on_backup, &wait);
+    err = wait_end(client, err, &wait.wait, ret_error);
+    if (err == 0)
+        *ret_backup = wait.backup;
+    return err;
+}
+
+int fanq_backup_end_sync(struct fanq *client, int timeout_ms, struct fanq_error *ret_error)
+{
+    SYNC(client, timeout_ms, ret_error, fanq_backup_end(client, on_done, &wait));
+}
+
 /* ---- producing ---- */
 
 static void on_sent(struct fanq *client, const struct fanq_sent *sent, void *user)

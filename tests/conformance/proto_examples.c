@@ -19,6 +19,13 @@ static void print_text(const char *name, struct fanq_bytes text)
     printf(" %s=\"%.*s\"", name, (int)text.length, text.length > 0 ? (const char *)text.data : "");
 }
 
+static void print_bytes(const char *name, struct fanq_bytes bytes)
+{
+    printf(" %s=", name);
+    for (size_t i = 0; i < bytes.length; i++)
+        printf("%02x", bytes.data[i]);
+}
+
 static void print_number(const char *name, uint64_t value)
 {
     printf(" %s=%" PRIu64, name, value);
@@ -127,9 +134,13 @@ static void print_request(const struct fanq_request *request)
         print_number("version_min", request->hello.version_min);
         print_number("version_max", request->hello.version_max);
         print_text("client", request->hello.client);
+        if (request->hello.producer.length > 0)
+            print_bytes("producer", request->hello.producer);
         break;
     case FANQ_OP_PING:
     case FANQ_OP_STATS:
+    case FANQ_OP_BACKUP:
+    case FANQ_OP_BACKUP_END:
         break;
     case FANQ_OP_PUBLISH:
     case FANQ_OP_SEND:
@@ -206,6 +217,8 @@ static void print_hello(const struct fanq_hello_reply *hello)
     print_number("frame_bytes_max", hello->frame_bytes_max);
     print_number("message_bytes_max", hello->message_bytes_max);
     printf(" auto_create=%s", hello->auto_create ? "true" : "false");
+    if (hello->has_producer)
+        printf(" producer_known=%s", hello->producer_known ? "true" : "false");
 }
 
 static void print_published(const struct fanq_published *published)
@@ -280,6 +293,24 @@ static void print_topic(const struct fanq_topic_reply *topic)
     print_number("published", topic->published);
 }
 
+static void print_numbers(const uint64_t *numbers, uint32_t count)
+{
+    printf(" [");
+    for (uint32_t i = 0; i < count; i++)
+        printf("%s%" PRIu64, i > 0 ? " " : "", numbers[i]);
+    printf("]");
+}
+
+static void print_backup(const struct fanq_backup_reply *backup)
+{
+    print_text("directory", backup->directory);
+    print_number("directory_id", backup->directory_id);
+    print_number("end_lsn", backup->end_lsn);
+    print_number("segment_bytes", backup->segment_bytes);
+    print_numbers(backup->segments, backup->segment_count);
+    print_numbers(backup->cold_segments, backup->cold_segment_count);
+}
+
 static void print_reply(const struct fanq_reply *reply)
 {
     printf("%s id=%" PRIu64, fanq_reply_name(reply->op), reply->id);
@@ -324,6 +355,9 @@ static void print_reply(const struct fanq_reply *reply)
         for (uint32_t i = 0; i < reply->stats.count; i++)
             printf(" %.*s=%" PRIu64, (int)reply->stats.stats[i].name.length,
                    (const char *)reply->stats.stats[i].name.data, reply->stats.stats[i].value);
+        break;
+    case FANQ_REPLY_BACKUP:
+        print_backup(&reply->backup);
         break;
     }
 }
@@ -436,6 +470,7 @@ static void print_tables(void)
     LIMIT(DELIVERY_BYTES_MAX);
     LIMIT(NAME_BYTES_MAX);
     LIMIT(CLIENT_NAME_BYTES_MAX);
+    LIMIT(PRODUCER_BYTES);
     LIMIT(RECEIVE_QUEUES_MAX);
     LIMIT(RANGES_MAX);
     LIMIT(CHANGE_MESSAGES_MAX);

@@ -12,6 +12,7 @@ struct consumer {
     struct fanq_consumer *push;
     uint32_t asked_at; /* tick of the receive */
     uint32_t settling; /* deletes and nacks without an answer */
+    uint64_t next_ms;
 };
 
 struct settling {
@@ -95,6 +96,7 @@ static void on_received(struct fanq *client, const struct fanq_error *error, str
     struct consumer *c = user;
 
     c->receiving = false;
+    c->next_ms = c->actor.harness->now_ms + c->actor.harness->lazy_ms;
     if (batch != NULL)
         take_batch(c, batch);
     else if (!error->retryable && error->code != FANQ_ERR_CLOSED)
@@ -140,13 +142,14 @@ static int start_push(struct consumer *c)
 static void consumer_step(struct actor *actor)
 {
     struct consumer *c = (struct consumer *)actor;
+    struct harness *h = actor->harness;
 
-    if (c->options.push && actor->harness->draining) {
+    if (c->options.push && (h->draining || h->lazy_ms > 0)) {
         if (c->push != NULL)
             (void)fanq_consumer_stop(c->push); /* twice is once */
         return;
     }
-    if (!c->receiving && actor_is_ready(actor))
+    if (!c->receiving && actor_is_ready(actor) && (h->draining || h->now_ms >= c->next_ms))
         c->receiving = (c->options.push ? start_push(c) : start_receive(c)) == 0;
 }
 

@@ -34,6 +34,8 @@ struct harness {
     bool ready;      /* someone has been connected since the broker was started */
 
     uint64_t backlog_max;
+    uint64_t
+        lazy_ms; /* consumers pause so long between two receives, until all is drained, and do not push */
     uint64_t rate_max;  /* messages a second, of all publishers */
     uint64_t allowance; /* so many may be published now */
     uint32_t body_bytes_max;

@@ -42,7 +42,7 @@ static const struct account_target targets[TARGETS] = {
 };
 
 struct options {
-    uint64_t kills, seed, backlog_max, rate_max;
+    uint64_t kills, seed, backlog_max, lazy_ms, rate_max;
     uint32_t body_bytes_max, terminate_percent, start_percent, run_ms;
     bool keep, any_fsync, expect_loss, memory;
 };
@@ -54,8 +54,9 @@ struct test {
     struct random random; /* of the kills: apart, since how often actors ask is not ours to say */
     uint32_t runs;
     uint64_t started_ms;
-    bool terminating; /* it was asked to end */
-    bool broken;      /* the broker does not run as it should: no use in going on */
+    bool terminating;    /* it was asked to end */
+    uint64_t read_bytes; /* that the last run had to read back */
+    bool broken;         /* the broker does not run as it should: no use in going on */
 };
 
 static uint64_t clock_ms(void)
@@ -206,6 +207,18 @@ static void add_actors(struct test *t)
 
 /* ---- the end ---- */
 
+static void note_reads(struct test *t, struct fanq *client)
+{
+    struct fanq_stat_list *list;
+
+    if (fanq_stats_sync(client, PATIENCE_MS, &list, NULL) != 0)
+        return;
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->entries[i].name, "read_bytes") == 0)
+            t->read_bytes = list->entries[i].value;
+    fanq_stat_list_free(client, list);
+}
+
 /* How many messages all queues have; UINT64_MAX: it cannot be told. */
 static uint64_t count_left(struct test *t)
 {
@@ -221,6 +234,7 @@ static uint64_t count_left(struct test *t)
         else
             left += info.visible + info.in_flight + info.delayed;
     }
+    note_reads(t, client);
     fanq_free(client);
     return left;
 }
@@ -276,9 +290,10 @@ static int report(struct test *t)
     account_close(t->harness.account, !t->broken, &sum);
     printf("acknowledged %" PRIu64 ", lost %" PRIu64 ", duplicated %" PRIu64 ", resurrected %" PRIu64
            ", unknown %" PRIu64 ", phantoms %" PRIu64 ", wrong %" PRIu64 "; refused %" PRIu64
-           ", arrivals %" PRIu64 ", deleted %" PRIu64 ", runs %" PRIu32 "%s\n",
+           ", arrivals %" PRIu64 ", deleted %" PRIu64 ", runs %" PRIu32 ", read back %" PRIu64 " MiB%s\n",
            sum.acknowledged, sum.lost, sum.duplicated, sum.resurrected, sum.unknown, sum.phantoms, sum.wrong,
-           sum.refused, sum.arrivals, sum.deleted, t->runs, t->broken ? "; NOT FINISHED" : "");
+           sum.refused, sum.arrivals, sum.deleted, t->runs, t->read_bytes >> 20,
+           t->broken ? "; NOT FINISHED" : "");
     lossy = sum.lost > 0 || sum.resurrected > 0;
     well = !lossy && sum.duplicated == 0 && sum.phantoms == 0 && sum.wrong == 0 && !t->broken &&
            sum.acknowledged > 0;
@@ -297,6 +312,7 @@ static void usage(void)
           "  --kills N          how often (200)\n"
           "  --seed N           of its choices (the time)\n"
           "  --backlog N        messages that a queue may have waiting (4000)\n"
+          "  --lazy-ms N        consumers pause between two receives, so that a backlog grows (0)\n"
           "  --rate N           messages a second (30000)\n"
           "  --body-bytes N     the longest message (4000)\n"
           "  --terminate N      of 100 runs end by SIGTERM (20)\n"
@@ -322,19 +338,13 @@ static uint64_t number(const char *text)
 
 static void read_options(struct options *o, int argc, char **argv)
 {
-    static const struct option table[] = {{"kills", 1, NULL, 'k'},
-                                          {"seed", 1, NULL, 's'},
-                                          {"backlog", 1, NULL, 'b'},
-                                          {"rate", 1, NULL, 'p'},
-                                          {"terminate", 1, NULL, 't'},
-                                          {"start", 1, NULL, 'a'},
-                                          {"body-bytes", 1, NULL, 'l'},
-                                          {"run-ms", 1, NULL, 'r'},
-                                          {"fsync-as-given", 0, NULL, 'f'},
-                                          {"memory", 0, NULL, 'm'},
-                                          {"expect-loss", 0, NULL, 'e'},
-                                          {"keep", 0, NULL, 'x'},
-                                          {0}};
+    static const struct option table[] = {{"kills", 1, NULL, 'k'},   {"seed", 1, NULL, 's'},
+                                          {"backlog", 1, NULL, 'b'}, {"rate", 1, NULL, 'p'},
+                                          {"lazy-ms", 1, NULL, 'z'}, {"terminate", 1, NULL, 't'},
+                                          {"start", 1, NULL, 'a'},   {"body-bytes", 1, NULL, 'l'},
+                                          {"run-ms", 1, NULL, 'r'},  {"fsync-as-given", 0, NULL, 'f'},
+                                          {"memory", 0, NULL, 'm'},  {"expect-loss", 0, NULL, 'e'},
+                                          {"keep", 0, NULL, 'x'},    {0}};
 
     *o = (struct options){.kills = 200,
                           .seed = (uint64_t)time(NULL),
@@ -358,6 +368,9 @@ static void read_options(struct options *o, int argc, char **argv)
             break;
         case 'p':
             o->rate_max = number(optarg);
+            break;
+        case 'z':
+            o->lazy_ms = number(optarg);
             break;
         case 't':
             o->terminate_percent = (uint32_t)number(optarg);
@@ -409,6 +422,7 @@ int main(int argc, char **argv)
                                  .random = {t.options.seed + 1},
                                  .url = t.server.url,
                                  .backlog_max = t.options.backlog_max,
+                                 .lazy_ms = t.options.lazy_ms,
                                  .rate_max = t.options.rate_max,
                                  .body_bytes_max = t.options.body_bytes_max};
     start(&t);

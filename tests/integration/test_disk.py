@@ -82,6 +82,7 @@ class Syncing(Shim):
         for mode in ("async:10ms", "none"):
             c = self.start("--fsync", mode)
             c.make(*(["q"] if mode != "none" else []))
+            time.sleep(0.5)  # one thread writes and syncs: what comes during a sync waits for it, in any mode
             self.faults.sync_delay_ms = 1500
             since = time.monotonic()
             c.put("q", b"x")
@@ -189,6 +190,8 @@ class DiskFull(Shim):
     def three_times(self, *flags, full):
         c = self.start("--fsync", "async", *flags)
         c.make("q")
+        self.assertTrue(wait_until(lambda: c.stats()["segments_spare"] > 0))
+        c = self.again(True, "--fsync", "async", *flags)  # in a segment that was prepared
         first = 0
         for _ in range(3):
             full(True)

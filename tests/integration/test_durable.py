@@ -322,18 +322,18 @@ class Directories(Durable):
         with open(self.path("identity"), "rb") as file:
             good = file.read()
         names = self.names()
-        for at in range(len(good)):
+        for at in range(0, len(good), 5):
             with self.subTest(byte=at):
                 with open(self.path("identity"), "wb") as file:
                     file.write(good[:at] + bytes([good[at] ^ 0x10]) + good[at + 1:])
-                if at % 8 == 0:  # each word of it
-                    self.assertIn("identity", self.refused() + "identity" * (at in range(8, 12)))
+                self.assertIn("identity", self.refused())
         for length in (0, 1, len(good) - 1):
             with open(self.path("identity"), "wb") as file:
                 file.write(good[:length])
             self.assertIn("identity", self.refused())
         code, text = self.check()
-        self.assertEqual(code, 1, text)
+        self.assertEqual(code, 2, text)  # there is nothing that it could check
+        self.assertIn("identity", text)
         self.assertEqual(self.names(), names)
         with open(self.path("identity"), "wb") as file:
             file.write(good)

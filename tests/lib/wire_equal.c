@@ -76,9 +76,12 @@ bool requests_equal(const struct fanq_request *a, const struct fanq_request *b)
     switch (a->op) {
     case FANQ_OP_HELLO:
         return a->hello.version_min == b->hello.version_min && a->hello.version_max == b->hello.version_max &&
-               bytes_equal(a->hello.client, b->hello.client);
+               bytes_equal(a->hello.client, b->hello.client) &&
+               bytes_equal(a->hello.producer, b->hello.producer);
     case FANQ_OP_PING:
     case FANQ_OP_STATS:
+    case FANQ_OP_BACKUP:
+    case FANQ_OP_BACKUP_END:
         return true;
     case FANQ_OP_PUBLISH:
     case FANQ_OP_SEND:
@@ -136,7 +139,8 @@ static bool hellos_equal(const struct fanq_hello_reply *a, const struct fanq_hel
 {
     return a->version == b->version && a->epoch == b->epoch && bytes_equal(a->server, b->server) &&
            bytes_equal(a->storage, b->storage) && a->frame_bytes_max == b->frame_bytes_max &&
-           a->message_bytes_max == b->message_bytes_max && a->auto_create == b->auto_create;
+           a->message_bytes_max == b->message_bytes_max && a->auto_create == b->auto_create &&
+           a->has_producer == b->has_producer && a->producer_known == b->producer_known;
 }
 
 static bool published_equal(const struct fanq_published *a, const struct fanq_published *b)
@@ -205,6 +209,20 @@ static bool stats_equal(const struct fanq_stats_reply *a, const struct fanq_stat
     return same;
 }
 
+static bool numbers_equal(const uint64_t *a, const uint64_t *b, uint32_t count)
+{
+    return count == 0 || memcmp(a, b, count * sizeof(*a)) == 0;
+}
+
+static bool backups_equal(const struct fanq_backup_reply *a, const struct fanq_backup_reply *b)
+{
+    return bytes_equal(a->directory, b->directory) && a->directory_id == b->directory_id &&
+           a->end_lsn == b->end_lsn && a->segment_bytes == b->segment_bytes &&
+           a->segment_count == b->segment_count && a->cold_segment_count == b->cold_segment_count &&
+           numbers_equal(a->segments, b->segments, a->segment_count) &&
+           numbers_equal(a->cold_segments, b->cold_segments, a->cold_segment_count);
+}
+
 bool replies_equal(const struct fanq_reply *a, const struct fanq_reply *b)
 {
     if (a->op != b->op || a->id != b->id)
@@ -235,6 +253,8 @@ bool replies_equal(const struct fanq_reply *a, const struct fanq_reply *b)
         return names_equal(&a->names, &b->names);
     case FANQ_REPLY_STATS:
         return stats_equal(&a->stats, &b->stats);
+    case FANQ_REPLY_BACKUP:
+        return backups_equal(&a->backup, &b->backup);
     }
     return false;
 }

@@ -186,17 +186,21 @@ static void each_management(request_visit visit, void *context)
 
 void each_request(request_visit visit, void *context)
 {
-    struct fanq_request request = {.op = FANQ_OP_HELLO, .id = 0, .hello = {1, 1, FANQ_BYTES("test/1")}};
+    struct fanq_request request = {.op = FANQ_OP_HELLO, .id = 0, .hello = {1, 1, FANQ_BYTES("test/1"), {0}}};
 
     visit(&request, context);
-    request.hello = (struct fanq_hello){1, UINT32_MAX, text_of(FANQ_CLIENT_NAME_BYTES_MAX)};
+    request.hello = (struct fanq_hello){1, UINT32_MAX, text_of(FANQ_CLIENT_NAME_BYTES_MAX), {0}};
+    visit(&request, context);
+    request.hello.producer = text_of(FANQ_PRODUCER_BYTES);
     visit(&request, context);
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
         request = (struct fanq_request){.op = FANQ_OP_PING, .id = numbers[i]};
         visit(&request, context);
     }
-    request = (struct fanq_request){.op = FANQ_OP_STATS, .id = 2};
-    visit(&request, context);
+    for (enum fanq_op op = FANQ_OP_STATS; op <= FANQ_OP_BACKUP_END; op++) {
+        request = (struct fanq_request){.op = op, .id = 2};
+        visit(&request, context);
+    }
     each_publish_and_receive(visit, context);
     each_change(visit, context);
     each_push(visit, context);
@@ -269,6 +273,21 @@ static void each_list(reply_visit visit, void *context)
     visit(&reply, context);
 }
 
+static void each_backup(reply_visit visit, void *context)
+{
+    static const uint64_t cold[] = {2, 65536};
+    struct fanq_reply reply = {.op = FANQ_REPLY_BACKUP, .id = 19};
+
+    reply.backup = (struct fanq_backup_reply){FANQ_BYTES("/var/lib/fanq"), UINT64_MAX, INT64_MAX, 64 << 20,
+                                              numbers, NUMBER_COUNT, cold, 2};
+    visit(&reply, context);
+    reply.backup = (struct fanq_backup_reply){text_of(1000), 1, 0, 64, numbers, 0, cold, 2};
+    visit(&reply, context);
+    reply.backup.segment_count = 1;
+    reply.backup.cold_segment_count = 0;
+    visit(&reply, context);
+}
+
 void each_reply(reply_visit visit, void *context)
 {
     struct fanq_refusal refusals[FANQ_REFUSALS_MAX];
@@ -276,7 +295,11 @@ void each_reply(reply_visit visit, void *context)
 
     reply = (struct fanq_reply){.op = FANQ_REPLY_HELLO, .id = 0};
     reply.hello = (struct fanq_hello_reply){
-        1, UINT64_MAX, FANQ_BYTES("fanqd/0.1.0"), FANQ_BYTES("memory"), 8 << 20, 1 << 20, true};
+        1, UINT64_MAX, FANQ_BYTES("fanqd/0.1.0"), FANQ_BYTES("memory"), 8 << 20, 1 << 20, true, false, false};
+    visit(&reply, context);
+    reply.hello.has_producer = true;
+    visit(&reply, context);
+    reply.hello.producer_known = true;
     visit(&reply, context);
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
         reply = (struct fanq_reply){.op = FANQ_REPLY_OK, .id = numbers[i]};
@@ -303,4 +326,5 @@ void each_reply(reply_visit visit, void *context)
     each_delivery(visit, context);
     each_description(visit, context);
     each_list(visit, context);
+    each_backup(visit, context);
 }

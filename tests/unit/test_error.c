@@ -44,6 +44,7 @@ static void either_sign_is_understood(void **state)
     }
     assert_int_equal(FANQ_ERR_INVALID, -1);
     assert_int_equal(FANQ_ERR_HELLO_TIMEOUT, -25);
+    assert_int_equal(FANQ_ERR_BACKUP_ENDED, -26);
 }
 
 static void strange_numbers_have_a_text_too(void **state)

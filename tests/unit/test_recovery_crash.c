@@ -17,10 +17,10 @@ enum { HISTORIES = 150 };
 #if __has_feature(address_sanitizer)
 enum { HISTORIES = 150 };
 #else
-enum { HISTORIES = 1500 };
+enum { HISTORIES = 1200 };
 #endif
 #else
-enum { HISTORIES = 1500 };
+enum { HISTORIES = 1200 };
 #endif
 
 enum { CRASHES_A_RUN = 5 };

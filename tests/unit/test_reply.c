@@ -89,7 +89,7 @@ static void every_reply_comes_back_equal(void **state)
     unsigned seen = 0;
 
     each_reply(check_round_trip, &seen);
-    for (unsigned op = FANQ_REPLY_HELLO; op <= FANQ_REPLY_PUSH_END; op++)
+    for (unsigned op = FANQ_REPLY_HELLO; op <= FANQ_REPLY_BACKUP; op++)
         if (strcmp(fanq_reply_name((enum fanq_reply_op)op), "UNKNOWN_REPLY") != 0)
             assert_true((seen & 1u << (op - FANQ_REPLY_HELLO)) != 0);
 }
@@ -170,6 +170,8 @@ static void check_with_more_fields(const struct fanq_reply *reply, void *context
     uint8_t *data = buffer + FANQ_FRAME_HEADER_BYTES;
     struct fanq_reply decoded;
 
+    if (reply->op == FANQ_REPLY_HELLO && !reply->hello.has_producer)
+        return; /* its next field is one of this version */
     data[0] += 1;
     memcpy(data + payload.length, more, sizeof(more) - 1);
     payload.length += sizeof(more) - 1;
@@ -337,8 +339,8 @@ static void small_replies_fit_where_they_are_said_to(void **state)
     struct fanq_reply reply = {.op = FANQ_REPLY_HELLO, .id = INT64_MAX};
     uint8_t server[300] = {'s'};
 
-    reply.hello = (struct fanq_hello_reply){UINT32_MAX, UINT64_MAX, {server, 300}, FANQ_BYTES("memory"),
-                                            INT64_MAX,  INT64_MAX,  true};
+    reply.hello = (struct fanq_hello_reply){
+        UINT32_MAX, UINT64_MAX, {server, 300}, FANQ_BYTES("memory"), INT64_MAX, INT64_MAX, true, true, true};
     fanq_reply_encode(&w, &reply);
     assert_false(w.full);
     w = fanq_writer_over(scratch, FANQ_SMALL_REPLY_BYTES_MAX);
