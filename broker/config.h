@@ -28,6 +28,8 @@
       "of that, messages read back from the disk; at least twice frame_bytes_max is taken")                  \
     X(disk_bytes_max, BYTES, 0, 0, CONFIG_MIB(1073741824),                                                   \
       "files of the log; beyond it publishes are refused. 0: as much as the file system has")                \
+    X(backup_ms_max, MS, 3600000, 10, 604800000,                                                             \
+      "how long a backup may keep the log from giving space back")                                           \
     X(input_bytes_total_max, BYTES, CONFIG_MIB(256), CONFIG_MIB(1), CONFIG_MIB(1048576),                     \
       "requests that have arrived in part, of all connections")                                              \
     X(output_bytes_max, BYTES, CONFIG_MIB(4), CONFIG_KIB(64), CONFIG_MIB(4096),                              \

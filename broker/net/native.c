@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "backup.h"
 #include "config.h"
 #include "connection.h"
 #include "shell.h"
@@ -35,9 +36,7 @@ static struct fanq_bytes bytes_of(const char *text)
     return (struct fanq_bytes){(const uint8_t *)text, strlen(text)};
 }
 
-/* Adds a reply to the batch's effects, so that it goes out in order with the core's. NULL: the connection was
- * lost. */
-static struct fanq_reply *reply_new(struct shell *s, struct connection *c, enum fanq_reply_op op, uint64_t id)
+struct fanq_reply *native_reply_new(struct shell *s, struct connection *c, enum fanq_reply_op op, uint64_t id)
 {
     struct effect *e;
 
@@ -50,14 +49,19 @@ static struct fanq_reply *reply_new(struct shell *s, struct connection *c, enum 
     return &e->reply;
 }
 
-static void refuse(struct shell *s, struct connection *c, uint64_t id, int err)
+void native_refuse(struct shell *s, struct connection *c, uint64_t id, int err, const char *text)
 {
-    struct fanq_reply *reply = reply_new(s, c, FANQ_REPLY_ERROR, id);
+    struct fanq_reply *reply = native_reply_new(s, c, FANQ_REPLY_ERROR, id);
 
     if (reply == NULL)
         return;
     reply->error.err = err;
-    reply->error.text = bytes_of(fanq_strerror(err));
+    reply->error.text = bytes_of(text != NULL ? text : fanq_strerror(err));
+}
+
+static void refuse(struct shell *s, struct connection *c, uint64_t id, int err)
+{
+    native_refuse(s, c, id, err, NULL);
 }
 
 /* Says why, and ends the connection. */
@@ -84,7 +88,7 @@ static void greet(struct shell *s, struct connection *c, const struct fanq_hello
         return;
     }
     connection_open(c);
-    reply = reply_new(s, c, FANQ_REPLY_HELLO, id);
+    reply = native_reply_new(s, c, FANQ_REPLY_HELLO, id);
     if (reply == NULL)
         return;
     reply->hello = (struct fanq_hello_reply){
@@ -107,7 +111,7 @@ static void answer_stats(struct shell *s, struct connection *c, uint64_t id)
         refuse(s, c, id, FANQ_ERR_NOMEM);
         return;
     }
-    reply = reply_new(s, c, FANQ_REPLY_STATS, id);
+    reply = native_reply_new(s, c, FANQ_REPLY_STATS, id);
     if (reply != NULL)
         reply->stats = (struct fanq_stats_reply){stats, stats_collect(s, stats)};
 }
@@ -173,7 +177,7 @@ static void publish_sifted(struct shell *s, struct connection *c, struct fanq_re
                            request); /* on error the refusal is the answer, and takes `refused` with it */
         return;
     }
-    reply = reply_new(s, c, FANQ_REPLY_PUBLISHED, request->id);
+    reply = native_reply_new(s, c, FANQ_REPLY_PUBLISHED, request->id);
     if (reply != NULL)
         reply->published = (struct fanq_published){.epoch = s->epoch};
 }
@@ -184,6 +188,12 @@ static void handle_request(struct shell *s, struct connection *c, struct fanq_re
     switch (request->op) {
     case FANQ_OP_STATS:
         answer_stats(s, c, request->id);
+        break;
+    case FANQ_OP_BACKUP:
+        backup_begin(s, c, request->id);
+        break;
+    case FANQ_OP_BACKUP_END:
+        backup_end(s, c, request->id);
         break;
     case FANQ_OP_PUBLISH:
     case FANQ_OP_SEND:
@@ -273,6 +283,7 @@ static struct refused *find_refused(struct connection *c, uint64_t request_id)
 
 void native_close(struct shell *s, struct connection *c)
 {
+    backup_close(s, c);
     while (!list_empty(&c->refusals))
         forget_refused(s, container_of(list_first(&c->refusals), struct refused, link));
 }
@@ -295,6 +306,11 @@ static size_t peeked_bytes(const struct fanq_peeked *peeked)
     return bytes;
 }
 
+static size_t backup_bytes(const struct fanq_backup_reply *backup)
+{
+    return backup->directory.length + ((size_t)backup->segment_count + backup->cold_segment_count) * 9;
+}
+
 /* An upper bound of the whole frame. */
 static size_t reply_bytes_max(const struct fanq_reply *reply)
 {
@@ -311,6 +327,8 @@ static size_t reply_bytes_max(const struct fanq_reply *reply)
         return FANQ_SMALL_REPLY_BYTES_MAX + reply->queue.name.length;
     case FANQ_REPLY_TOPIC:
         return FANQ_SMALL_REPLY_BYTES_MAX + reply->topic.name.length;
+    case FANQ_REPLY_BACKUP:
+        return FANQ_SMALL_REPLY_BYTES_MAX + backup_bytes(&reply->backup);
     default:
         return FANQ_SMALL_REPLY_BYTES_MAX;
     }

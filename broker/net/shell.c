@@ -243,6 +243,7 @@ static void init_lists(struct shell *s)
     list_init(&s->greeting);
     list_init(&s->leaving);
     list_init(&s->news);
+    list_init(&s->backups);
     effects_init(&s->effects);
     pool_init(&s->pool);
 }

@@ -69,6 +69,7 @@ static void add_log(struct collector *c, const struct shell *s)
     add(c, "log_sync_us_total", f.writer.sync_us_total);
     add(c, "disk_bytes", f.disk_bytes);
     add(c, "disk_short", f.disk_short);
+    add(c, "backups", s->backup_count);
     add(c, "segments", f.segments);
     add(c, "segments_cold", f.cold_segments);
     add(c, "segments_spare", f.spares);
