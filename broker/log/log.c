@@ -458,7 +458,8 @@ void log_fetch(struct log *l, uint64_t stream, uint64_t first_seq, uint64_t coun
     list_append(&l->wished, &wish->link);
 }
 
-static void grant_wishes(struct log *l)
+/* After the turn in which what came could be served: what is read now may take its place. */
+void log_grant_wishes(struct log *l)
 {
     struct list *link;
 
@@ -467,10 +468,12 @@ static void grant_wishes(struct log *l)
 
         wish->first_seq = fetch_range(l, wish->stream, wish->first_seq, wish->end);
         if (wish->first_seq < wish->end)
-            return;
+            break;
         list_remove(link);
         slab_give(&l->wishes, wish);
     }
+    if (!list_empty(&l->came))
+        l->options.notify(l->options.context); /* some is in memory already */
 }
 
 static void read_completed(struct log *l, const struct store_done *done)
@@ -540,13 +543,13 @@ int log_poll(struct log *l, uint64_t *ret_synced)
 
     if (writer_done(l->writer, &done)) {
         l->done = done;
-        if (done.error != 0 && l->error == 0)
+        if (done.error == 0)
+            tail_written(l->tail, done.written_lsn);
+        else if (l->error == 0)
             l->error = done.error;
-        tail_written(l->tail, done.written_lsn);
     }
     take_store_completions(l);
     pass_on(l);
-    grant_wishes(l);
     *ret_synced = l->done.number;
     return l->error;
 }

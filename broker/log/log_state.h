@@ -114,4 +114,5 @@ void checkpoint_completed(struct log *l, const struct store_done *done);
 
 void log_submit(struct log *l, const struct store_job *job); /* wakes the store; the ring has room */
 void log_sync_soon(struct log *l);
+void log_grant_wishes(struct log *l);
 void log_report(struct log *l, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -380,6 +380,7 @@ uint64_t log_room(const struct log *l)
 void log_upkeep(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms)
 {
     tail_evict(l->tail);
+    log_grant_wishes(l);
     if (l->holders == 0) {
         let_dead_go(l);
         seal(l);
