@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -254,6 +255,17 @@ static int replay(struct log *l, struct core *core, struct recovery_options *opt
     return err;
 }
 
+/* Queues must not wait for what is nowhere. */
+static int forget_missing(struct log *l, struct core *core)
+{
+    uint64_t count = 0;
+    int err = core_forget_missing(core, &count);
+
+    if (count > 0 && l->options.accept_loss)
+        log_report(l, "%" PRIu64 " messages are lost, counted for each queue that had them", count);
+    return err;
+}
+
 /* A run begins with a segment of its own: what the last one left behind its end is never appended to. */
 int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
 {
@@ -270,6 +282,8 @@ int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
     if (err == 0)
         err = tail_restore_end(l->tail, l->recovered.next_log_number * l->directory.segment_bytes,
                                l->recovered.end_lsn);
+    if (err == 0)
+        err = forget_missing(l, core);
     if (err == 0) {
         tail_streams(l->tail, forget_unneeded, &r);
         l->end_lsn = l->done.written_lsn = l->done.synced_lsn = l->recovered.end_lsn;
