@@ -39,6 +39,9 @@
     X(queues_max, COUNT, 100000, 1, 10000000, "queues")                                                      \
     X(topics_max, COUNT, 100000, 1, 10000000, "topics")                                                      \
     X(subscriptions_max, COUNT, 1000000, 1, 100000000, "subscriptions of queues to topics")                  \
+    X(producers_max, COUNT, 100000, 1, 10000000,                                                             \
+      "clients of which is known what they have published; every connection may be one in any case")         \
+    X(producer_ms_max, MS, 86400000, 1000, 2592000000, "how long one that is gone is known")                 \
     X(waiters_per_connection_max, COUNT, 1024, 1, 1000000, "long polls and pushes of one connection")        \
     X(waits_max, COUNT, 200000, 1, 100000000, "the same of all connections, for each queue they name")       \
     X(in_flight_per_queue_max, COUNT, 120000, 1, 1000000000, "messages held or delayed by a nack")           \

@@ -79,8 +79,32 @@ void native_refuse_greeting(struct shell *s, struct connection *c, int err)
     expel(s, c, 0, err);
 }
 
+/* Ends the older connection of a producer that has come again, with what it has sent and we have not looked at. */
+static void close_older(struct shell *s, size_t first_effect)
+{
+    for (size_t i = first_effect; i < s->effects.count; i++)
+        if (s->effects.items[i].kind == EFFECT_CLOSE)
+            connection_lose(s->connections[s->effects.items[i].connection], "its producer has a newer one");
+}
+
+/* Tells the core. False: out of memory, and the connection was lost. */
+static bool introduce_producer(struct shell *s, struct connection *c, const uint8_t *id)
+{
+    size_t first_effect = s->effects.count;
+
+    if (core_step(s->core, &(struct event){.kind = EVENT_PRODUCER, .producer = {c->number, id}},
+                  &s->effects) != 0) {
+        connection_lose(c, "out of memory");
+        return false;
+    }
+    c->core_knows = c->is_producer = true;
+    close_older(s, first_effect);
+    return true;
+}
+
 static void greet(struct shell *s, struct connection *c, const struct fanq_hello *hello, uint64_t id)
 {
+    bool has_producer = hello->producer.length > 0, known = false;
     struct fanq_reply *reply;
 
     if (hello->version_min > FANQ_PROTOCOL_VERSION || hello->version_max < FANQ_PROTOCOL_VERSION) {
@@ -88,6 +112,11 @@ static void greet(struct shell *s, struct connection *c, const struct fanq_hello
         return;
     }
     connection_open(c);
+    if (has_producer) {
+        known = core_producer_known(s->core, hello->producer.data);
+        if (!introduce_producer(s, c, hello->producer.data))
+            return;
+    }
     reply = native_reply_new(s, c, FANQ_REPLY_HELLO, id);
     if (reply == NULL)
         return;
@@ -99,6 +128,8 @@ static void greet(struct shell *s, struct connection *c, const struct fanq_hello
         .frame_bytes_max = s->config->frame_bytes_max,
         .message_bytes_max = s->config->message_bytes_max,
         .auto_create = s->auto_create,
+        .has_producer = has_producer,
+        .producer_known = known,
     };
 }
 
@@ -118,16 +149,24 @@ static void answer_stats(struct shell *s, struct connection *c, uint64_t id)
 
 /* ---- requests ---- */
 
-static int step_request(struct shell *s, struct connection *c, const struct fanq_request *request)
+/* Out of memory before the core has seen it. A producer's publish must not be refused without its knowledge; it comes
+ * again by the next connection. */
+static void not_stepped(struct shell *s, struct connection *c, const struct fanq_request *request)
+{
+    if (c->is_producer && (request->op == FANQ_OP_PUBLISH || request->op == FANQ_OP_SEND))
+        connection_lose(c, "out of memory");
+    else
+        refuse(s, c, request->id, FANQ_ERR_NOMEM);
+}
+
+static void step_request(struct shell *s, struct connection *c, const struct fanq_request *request)
 {
     const struct event event = {.kind = EVENT_REQUEST, .request = {c->number, request}};
-    int err = core_step(s->core, &event, &s->effects);
 
-    if (err == 0)
+    if (core_step(s->core, &event, &s->effects) == 0)
         c->core_knows = true;
     else
-        refuse(s, c, request->id, err);
-    return err;
+        not_stepped(s, c, request);
 }
 
 static void forget_refused(struct shell *s, struct refused *refused)
@@ -166,15 +205,14 @@ static void publish_sifted(struct shell *s, struct connection *c, struct fanq_re
     struct fanq_reply *reply;
 
     if (refused == NULL) {
-        refuse(s, c, request->id, FANQ_ERR_NOMEM);
+        not_stepped(s, c, request);
         return;
     }
     list_append(&c->refusals, &refused->link);
     request->publish.flags |= FANQ_PUBLISH_WANT_IDS; /* the answer that can name refusals */
     request->publish.oversize_count = 0;
     if (request->publish.records.count > 0) {
-        (void)step_request(s, c,
-                           request); /* on error the refusal is the answer, and takes `refused` with it */
+        step_request(s, c, request); /* on error the refusal is the answer, and takes `refused` with it */
         return;
     }
     reply = native_reply_new(s, c, FANQ_REPLY_PUBLISHED, request->id);
@@ -203,7 +241,7 @@ static void handle_request(struct shell *s, struct connection *c, struct fanq_re
         }
         /* fall through */
     default:
-        (void)step_request(s, c, request); /* answered either way */
+        step_request(s, c, request); /* answered either way */
     }
 }
 

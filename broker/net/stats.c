@@ -31,6 +31,7 @@ static void add_core(struct collector *c, const struct core *core)
     add(c, "topics", f.topics);
     add(c, "subscriptions", f.subscriptions);
     add(c, "streams", f.streams);
+    add(c, "producers", f.producers);
     add(c, "waiters", f.waiters);
     add(c, "in_flight", f.in_flight);
     add(c, "published", f.published);
