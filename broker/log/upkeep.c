@@ -261,7 +261,7 @@ static void checkpoint_slice(struct log *l, struct core *core)
         checkpoint_give_up(l);
     } else if (ended) {
         l->checkpoint_state = CHECKPOINT_SYNC;
-        l->checkpoint_needs_lsn = l->end_lsn;
+        l->checkpoint_needs_lsn = l->end_lsn + (core_fact_bytes(core) > 0); /* those are in the next commit */
     }
 }
 
