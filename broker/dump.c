@@ -14,7 +14,7 @@
 #include "log/check_directory.h"
 #include "log/checkpoint.h"
 #include "log/scan.h"
-#include "proto/fanq_error.h"
+#include "proto/request.h"
 
 enum { EXIT_FINE = 0, EXIT_DAMAGED = 1, EXIT_USAGE = 2 };
 
