@@ -28,7 +28,7 @@ enum {
     ALIGNMENT = 64
 };
 
-#define DISK_FREE_MIN (4ull * 1024 * 1024 * 1024)
+#define DISK_FREE_MIN (2ull * 1024 * 1024 * 1024)
 
 /* The log's figures at one time. */
 struct mark {

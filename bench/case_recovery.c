@@ -18,7 +18,8 @@
 
 enum { SIZE = 100, BATCH = 256, POLL_US = 1000, READY_MS_MAX = 120 * 1000 };
 
-#define DISK_FREE_MIN (8ull * 1024 * 1024 * 1024)
+/* The log, as much again for what is prepared, and some room. */
+#define DISK_FREE_MIN(messages) (1024ull * 1024 * 1024 + 2 * (messages)*2 * SIZE)
 
 struct cell {
     uint64_t messages;
@@ -198,7 +199,7 @@ static int recovery_rounds(struct recovery *r)
         report_progress("recovery: %llu messages in %u queues: round %u of %u",
                         (unsigned long long)r->cell.messages, r->cell.queue_count, i + 1,
                         r->cell.round_count);
-        err = scratch_open(&r->scratch, DISK_FREE_MIN, r->error);
+        err = scratch_open(&r->scratch, DISK_FREE_MIN(r->cell.messages), r->error);
         if (err == 0 && i == 0)
             err = measure_empty(r);
         if (err == 0)

@@ -28,6 +28,8 @@
       "of that, messages read back from the disk; at least twice frame_bytes_max is taken")                  \
     X(disk_bytes_max, BYTES, 0, 0, CONFIG_MIB(1073741824),                                                   \
       "files of the log; beyond it publishes are refused. 0: as much as the file system has")                \
+    X(backup_ms_max, MS, 3600000, 10, 604800000,                                                             \
+      "how long a backup may keep the log from giving space back")                                           \
     X(input_bytes_total_max, BYTES, CONFIG_MIB(256), CONFIG_MIB(1), CONFIG_MIB(1048576),                     \
       "requests that have arrived in part, of all connections")                                              \
     X(output_bytes_max, BYTES, CONFIG_MIB(4), CONFIG_KIB(64), CONFIG_MIB(4096),                              \
@@ -37,6 +39,9 @@
     X(queues_max, COUNT, 100000, 1, 10000000, "queues")                                                      \
     X(topics_max, COUNT, 100000, 1, 10000000, "topics")                                                      \
     X(subscriptions_max, COUNT, 1000000, 1, 100000000, "subscriptions of queues to topics")                  \
+    X(producers_max, COUNT, 100000, 1, 10000000,                                                             \
+      "clients of which is known what they have published; every connection may be one in any case")         \
+    X(producer_ms_max, MS, 86400000, 1000, 2592000000, "how long one that is gone is known")                 \
     X(waiters_per_connection_max, COUNT, 1024, 1, 1000000, "long polls and pushes of one connection")        \
     X(waits_max, COUNT, 200000, 1, 100000000, "the same of all connections, for each queue they name")       \
     X(in_flight_per_queue_max, COUNT, 120000, 1, 1000000000, "messages held or delayed by a nack")           \

@@ -14,7 +14,7 @@
 #include "log/check_directory.h"
 #include "log/checkpoint.h"
 #include "log/scan.h"
-#include "proto/fanq_error.h"
+#include "proto/request.h"
 
 enum { EXIT_FINE = 0, EXIT_DAMAGED = 1, EXIT_USAGE = 2 };
 
@@ -31,7 +31,7 @@ static const char usage[] =
     "\n"
     "  --segments     the files of the log: their commits and what they hold\n"
     "  --commits      commits, in the order of the log\n"
-    "  --facts        what commits and checkpoints say of queues, topics and messages\n"
+    "  --facts        what commits and checkpoints say of queues, topics, messages and producers\n"
     "  --blocks       where messages lie\n"
     "  --checkpoints  from where the broker would start (these and --segments when nothing is named)\n"
     "  --verify       check everything; exit status 1 when something is damaged\n";
@@ -46,7 +46,9 @@ enum field {
     FIELD_RANGE = 16,
     FIELD_CREATED = 32,
     FIELD_TIMES = 64,
-    FIELD_DELIVERIES = 128
+    FIELD_DELIVERIES = 128,
+    FIELD_PRODUCER = 256,
+    FIELD_ERROR = 512
 };
 
 static const unsigned fields[FACT_KIND_END] = {
@@ -62,14 +64,25 @@ static const unsigned fields[FACT_KIND_END] = {
     [FACT_GONE] = FIELD_STREAM | FIELD_QUEUE | FIELD_RANGE,
     [FACT_HELD] = FIELD_STREAM | FIELD_QUEUE | FIELD_RANGE | FIELD_DELIVERIES,
     [FACT_STREAM_NEXT] = FIELD_STREAM,
+    [FACT_PRODUCER] = FIELD_PRODUCER | FIELD_SEQ,
+    [FACT_REFUSED] = FIELD_PRODUCER | FIELD_RANGE | FIELD_ERROR,
 };
 
 static void print_range(const struct fact *f)
 {
+    const char *what = f->kind == FACT_REFUSED ? "requests" : "messages";
+
     if (f->end == UINT64_MAX)
-        printf(" messages %" PRIu64 " on", f->first);
+        printf(" %s %" PRIu64 " on", what, f->first);
     else
-        printf(" messages %" PRIu64 " to %" PRIu64, f->first, f->end - 1);
+        printf(" %s %" PRIu64 " to %" PRIu64, what, f->first, f->end - 1);
+}
+
+static void print_producer(const uint8_t *producer)
+{
+    printf(" producer ");
+    for (int i = 0; i < FANQ_PRODUCER_BYTES; i++)
+        printf("%02x", producer[i]);
 }
 
 static void print_fact(const struct fact *f, const char *where)
@@ -83,6 +96,8 @@ static void print_fact(const struct fact *f, const char *where)
         printf(" stream %" PRIu64, f->stream);
     if (has & FIELD_NAME)
         printf(" name %.*s", (int)f->name_length, f->name);
+    if (has & FIELD_PRODUCER)
+        print_producer(f->producer);
     if (has & FIELD_SEQ)
         printf(" seq %" PRIu64, f->seq);
     if (has & FIELD_RANGE)
@@ -94,6 +109,8 @@ static void print_fact(const struct fact *f, const char *where)
     if (has & FIELD_DELIVERIES)
         printf(" deliveries %" PRIu64 " first_receive_ms %" PRIu64 " due_ms %" PRIu64, f->deliveries,
                f->first_receive_ms, f->due_ms);
+    if (has & FIELD_ERROR)
+        printf(" error %s", fanq_error_name((int)f->error));
     putchar('\n');
 }
 

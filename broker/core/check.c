@@ -101,10 +101,45 @@ static void check_stream(const struct stream *s)
     assert(at_trimmed > 0 || feeds == 0 || list_linked(&s->link_dirty));
 }
 
+static void check_producer(const struct producer *p)
+{
+    uint64_t before = 0;
+
+    for (uint32_t i = 0; i < p->refused_count; i++) {
+        const struct refused *run = &p->refused[i];
+
+        assert(run->first > before && run->last >= run->first && run->err < 0);
+        assert(run->last < p->applied || run->first > p->applied);
+        before = run->last;
+    }
+}
+
+static void check_producers(const struct core *c)
+{
+    size_t count = 0;
+
+    list_for_each (link, &c->producers_connected) {
+        const struct producer *p = container_of(link, struct producer, link);
+
+        assert(p->session->producer == p);
+        check_producer(p);
+        count++;
+    }
+    list_for_each (link, &c->producers_resting) {
+        const struct producer *p = container_of(link, struct producer, link);
+
+        assert(p->session == NULL);
+        check_producer(p);
+        count++;
+    }
+    assert(count == c->producers.count);
+}
+
 void core_check(const struct core *c)
 {
     uint64_t in_flight = 0;
 
+    check_producers(c);
     for (struct tree_node *node = tree_first(&c->queues_by_id); node != NULL; node = tree_next(node)) {
         const struct queue *q = container_of(node, struct queue, id_node);
 

@@ -118,9 +118,40 @@ static int write_subscriptions(const struct core *c, struct facts *facts)
     return err;
 }
 
+static int write_producer(struct facts *facts, const struct producer *p)
+{
+    struct fact fact = fact_of_producer(p);
+    int err = checkpoint_add(facts, &fact);
+
+    for (uint32_t i = 0; err == 0 && i < p->refused_count && p->refused[i].first <= p->applied; i++) {
+        fact = fact_of_refused(p, &p->refused[i]);
+        err = checkpoint_add(facts, &fact);
+    }
+    return err;
+}
+
+/* In order of use. */
+static int write_producers(const struct core *c, struct facts *facts)
+{
+    int err = 0;
+
+    list_for_each (link, &c->producers_resting) {
+        if (err == 0)
+            err = write_producer(facts, container_of(link, struct producer, link));
+    }
+    list_for_each (link, &c->producers_connected) {
+        if (err == 0)
+            err = write_producer(facts, container_of(link, struct producer, link));
+    }
+    return err;
+}
+
 static int write_catalogue(const struct core *c, struct facts *facts)
 {
     int err = write_streams(c, facts);
+
+    if (err == 0)
+        err = write_producers(c, facts);
 
     if (err == 0)
         err = write_topics(c, facts);

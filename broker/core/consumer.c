@@ -24,6 +24,10 @@ void session_end(struct core *c, uint32_t connection)
 
     while ((link = list_first(&s->consumers)) != NULL)
         consumer_free(c, container_of(link, struct consumer, link_session));
+    if (s->producer != NULL)
+        producer_rest(c, s->producer);
+    s->producer = NULL;
+    s->fenced = false;
     s->serial++;
     s->blocked = false;
     s->ok_generation = UINT64_MAX;

@@ -20,7 +20,7 @@ static void answer_publish(struct core *c, uint32_t connection, const struct fan
                                 .subscription_count = subscription_count};
 }
 
-static int publish_step(struct core *c, uint32_t connection, const struct fanq_request *r)
+static int publish_new(struct core *c, uint32_t connection, const struct fanq_request *r)
 {
     uint64_t subscription_count = 1;
     struct topic *t = NULL;
@@ -43,6 +43,45 @@ static int publish_step(struct core *c, uint32_t connection, const struct fanq_r
         subscription_count = t->subscriptions.count;
     answer_publish(c, connection, r, s, subscription_count);
     return 0;
+}
+
+/* It comes again: the answer is the first one's, but for the ids. */
+static int publish_again(struct core *c, uint32_t connection, const struct fanq_request *r,
+                         const struct producer *p, struct effects *out)
+{
+    int err = producer_outcome(p, r->id);
+    const struct fanq_published published = {.epoch = c->options.epoch, .count = r->publish.records.count};
+
+    if (err != 0)
+        return err;
+    if (r->publish.flags & FANQ_PUBLISH_WANT_IDS)
+        answer_published(c, out, connection, r->id, &published);
+    else
+        answer_ok_range(c, out, connection, r->id);
+    return 0;
+}
+
+static int publish_step(struct core *c, uint32_t connection, const struct fanq_request *r,
+                        struct effects *out)
+{
+    struct session *s = session_of(c, connection);
+    struct producer *p = s->producer;
+    int err;
+
+    if (s->fenced)
+        return FANQ_ERR_NOT_CONNECTED;
+    if (p == NULL)
+        return publish_new(c, connection, r);
+    if (r->id == 0)
+        return FANQ_ERR_INVALID;
+    if (r->id <= p->applied)
+        return publish_again(c, connection, r, p, out);
+    err = publish_new(c, connection, r);
+    if (err == 0)
+        producer_applied(c, p, r->id);
+    else
+        producer_refused(p, r->id, err);
+    return err;
 }
 
 /* ---- requests ---- */
@@ -72,7 +111,7 @@ static int request_step(struct core *c, uint32_t connection, const struct fanq_r
     switch (r->op) {
     case FANQ_OP_PUBLISH:
     case FANQ_OP_SEND:
-        return publish_step(c, connection, r);
+        return publish_step(c, connection, r, out);
     case FANQ_OP_RECEIVE:
         return receive_step(c, connection, r);
     case FANQ_OP_ACK:
@@ -132,6 +171,7 @@ static int turn_step(struct core *c, const struct event *ev)
     c->wall_ms = ev->turn.wall_ms;
     c->room_bytes = ev->turn.room_bytes;
     c->turn++;
+    producers_forget(c);
     while (err == 0 && !journal_full(c) && (t = wheel_take(&c->wheel, c->now_ms)) != NULL)
         err = timer_fire(c, t);
     return err;
@@ -197,6 +237,8 @@ int core_step(struct core *c, const struct event *ev, struct effects *out)
         return synced_step(c, ev->synced, out);
     case EVENT_SERVE:
         return serve_step(c, out);
+    case EVENT_PRODUCER:
+        return producer_step(c, ev->producer.connection, ev->producer.id, out);
     case EVENT_DRAIN:
         return consumer_drain(c, out);
     }
@@ -224,6 +266,7 @@ static void slabs_init(struct core *c)
     slab_init(&c->subscriptions_slab, sizeof(struct subscription));
     slab_init(&c->consumers_slab, sizeof(struct consumer));
     slab_init(&c->waits_slab, sizeof(struct wait));
+    slab_init(&c->producers_slab, sizeof(struct producer));
     gone_pool_init(&c->gone_pool);
 }
 
@@ -238,6 +281,7 @@ static void slabs_close(struct core *c)
     slab_close(&c->subscriptions_slab);
     slab_close(&c->consumers_slab);
     slab_close(&c->waits_slab);
+    slab_close(&c->producers_slab);
     gone_pool_close(&c->gone_pool);
 }
 
@@ -255,6 +299,7 @@ static void core_init(struct core *c, const struct core_options *options)
     wheel_init(&c->wheel, 0);
     map_init(&c->queue_names, options->hash_seed);
     map_init(&c->topic_names, options->hash_seed);
+    map_init(&c->producers, options->hash_seed);
     text_tree_init(&c->queue_order, options->hash_seed);
     text_tree_init(&c->topic_order, options->hash_seed);
     tree_init(&c->queues_by_id);
@@ -266,9 +311,12 @@ static void core_init(struct core *c, const struct core_options *options)
     list_init(&c->later);
     list_init(&c->immediate);
     list_init(&c->peeks);
+    list_init(&c->producers_connected);
+    list_init(&c->producers_resting);
+    list_init(&c->producers_dirty);
     /* Numbers that clients hold on to differ from run to run: a late ack cannot hit what bears its number
      * now. With a log, runs are counted; without one, an epoch is the time at which it began. */
-    c->next_queue_id = c->next_batch = (options->epoch << (options->durable ? 40 : 20)) + 1;
+    c->next_queue_id = c->next_batch = (options->epoch << (options->durable ? BLOCK_EPOCH_SHIFT : 20)) + 1;
     c->first_batch = c->next_batch;
     c->next_stream = 1;
     c->next_commit = 1;
@@ -309,6 +357,7 @@ void core_free(struct core *c)
         queue_free(c, container_of(node, struct queue, name_node));
     map_close(&c->queue_names);
     map_close(&c->topic_names);
+    map_close(&c->producers);
     slabs_close(c);
     free(c->pieces);
     free(c->pending.items);
@@ -325,6 +374,7 @@ void core_figures(const struct core *c, struct core_figures *ret_figures)
                                          .topics = c->topic_names.count,
                                          .subscriptions = c->subscriptions_slab.live_count,
                                          .streams = c->streams.count,
+                                         .producers = c->producers.count,
                                          .waiters = c->waiters,
                                          .in_flight = c->in_flight,
                                          .published = c->published,

@@ -6,7 +6,7 @@
  * Turn:     one turn of the loop is one batch:
  *
  *               TURN        time, room left for messages; timers that came due
- *               REQUEST...  (DISCONNECT, BLOCKED, WRITABLE, RESIDENT, SYNCED in any number and order)
+ *               REQUEST...  (PRODUCER, DISCONNECT, BLOCKED, WRITABLE, RESIDENT, SYNCED in any number and order)
  *               COMMIT      lays the turn's publishes out as blocks     -> EFFECT_COMMIT, if there were any
  *               SYNCED      the commit is as safe as the mode promises  -> answers; its messages may be received
  *               SERVE       every queue that can give serves its waiters  -> EFFECT_DELIVER, EFFECT_TRIM
@@ -32,6 +32,7 @@ enum event_kind {
     EVENT_COMMIT,
     EVENT_SYNCED,
     EVENT_SERVE,
+    EVENT_PRODUCER, /* a connection has said HELLO as a producer */
     EVENT_DRAIN, /* every long poll is answered empty, every push ends with DRAINING, new ones are refused */
 };
 
@@ -48,6 +49,10 @@ struct event {
             uint32_t connection; /* < core_options.connections_max */
             const struct fanq_request *request;
         } request;
+        struct {
+            uint32_t connection; /* that has made no request yet */
+            const uint8_t *id;   /* FANQ_PRODUCER_BYTES */
+        } producer;
         uint32_t connection; /* DISCONNECT, BLOCKED (its socket is full: give it no messages), WRITABLE */
         struct {
             uint64_t stream, first_seq, count;
@@ -67,6 +72,7 @@ enum effect_kind {
     EFFECT_TRIM,       /* no queue needs messages of stream below seq any more */
     EFFECT_STREAM_END, /* nobody needs any message of stream, and there will be no more */
     EFFECT_FETCH,      /* bring messages into memory, then say RESIDENT */
+    EFFECT_CLOSE,      /* end the connection: its producer has come by another one */
 };
 
 /* One piece of a block as it came from a producer. */
@@ -97,7 +103,7 @@ struct commit {
 
 struct effect {
     enum effect_kind kind;
-    uint32_t connection; /* REPLY, DELIVER */
+    uint32_t connection; /* REPLY, DELIVER, CLOSE */
     union {
         struct fanq_reply reply; /* REPLY, DELIVER */
         struct commit commit;
@@ -143,6 +149,8 @@ struct core_options {
     uint32_t queues_max;
     uint32_t topics_max;
     uint32_t subscriptions_max;
+    uint32_t producers_max;                  /* remembered; every connection may have one in any case */
+    uint64_t producer_ms_max;                /* how long one without a connection is remembered */
     uint32_t waiters_per_connection_max;     /* long polls and pushes */
     uint32_t waits_max;                      /* of all connections, one for each queue they wait for */
     uint64_t in_flight_per_queue_max;        /* messages; SQS: 120,000 */
@@ -165,6 +173,9 @@ int core_step(struct core *c, const struct event *ev, struct effects *out);
 /* When the next turn must come at the latest, in monotonic milliseconds; UINT64_MAX: only when something
  * happens. A time that has passed: at once (a queue has more to give than one turn may). */
 uint64_t core_next_ms(const struct core *c);
+
+/* Whether the core remembers the producer of that id, of FANQ_PRODUCER_BYTES. */
+bool core_producer_known(const struct core *c, const uint8_t *id);
 
 /* The bytes of facts that this turn has gathered: the shell lets no turn grow without bound. */
 uint64_t core_fact_bytes(const struct core *c);
@@ -214,6 +225,7 @@ void core_checkpoint_free(struct core_checkpoint *checkpoint);
 
 struct core_figures {
     uint64_t queues, topics, subscriptions, streams;
+    uint64_t producers;
     uint64_t waiters;                       /* long polls and pushes */
     uint64_t in_flight;                     /* messages */
     uint64_t published, delivered, deleted; /* totals */

@@ -33,7 +33,9 @@ enum field {
     CREATED,
     VISIBILITY,
     RECEIVE_WAIT,
-    NAME
+    ERROR,
+    NAME,
+    PRODUCER
 };
 
 static const uint8_t fields_of[FACT_KIND_END][FIELDS_MAX + 1] = {
@@ -49,6 +51,8 @@ static const uint8_t fields_of[FACT_KIND_END][FIELDS_MAX + 1] = {
     [FACT_GONE] = {STREAM, QUEUE_ID, FIRST, COUNT},
     [FACT_HELD] = {STREAM, QUEUE_ID, FIRST, COUNT, DELIVERIES, FIRST_RECEIVE, DUE},
     [FACT_STREAM_NEXT] = {STREAM},
+    [FACT_PRODUCER] = {PRODUCER, SEQ},
+    [FACT_REFUSED] = {PRODUCER, FIRST, COUNT, ERROR},
 };
 
 /* Where those fields are that are numbers and stand as they are. */
@@ -63,6 +67,7 @@ static const size_t offset_of[NAME] = {
     [CREATED] = offsetof(struct fact, created_ms),
     [VISIBILITY] = offsetof(struct fact, visibility_ms),
     [RECEIVE_WAIT] = offsetof(struct fact, receive_wait_ms),
+    [ERROR] = offsetof(struct fact, error),
 };
 
 const char *fact_name(enum fact_kind kind)
@@ -104,6 +109,15 @@ static bool read_name(struct fact_cursor *c, struct fact *fact)
     return true;
 }
 
+static bool read_producer(struct fact_cursor *c, struct fact *fact)
+{
+    if (c->end - c->at < FANQ_PRODUCER_BYTES)
+        return false;
+    fact->producer = c->at;
+    c->at += FANQ_PRODUCER_BYTES;
+    return true;
+}
+
 static bool read_count(struct fact_cursor *c, struct fact *fact)
 {
     uint64_t count;
@@ -118,6 +132,8 @@ static bool read_field(struct fact_cursor *c, enum field field, struct fact *fac
 {
     if (field == NAME)
         return read_name(c, fact);
+    if (field == PRODUCER)
+        return read_producer(c, fact);
     if (field == COUNT)
         return read_count(c, fact);
     return read_number(c, (uint64_t *)((uint8_t *)fact + offset_of[field]));
@@ -186,6 +202,9 @@ static void write_field(struct facts *facts, enum field field, const struct fact
         write_number(facts, fact->name_length);
         memcpy(facts->data + facts->length, fact->name, fact->name_length);
         facts->length += fact->name_length;
+    } else if (field == PRODUCER) {
+        memcpy(facts->data + facts->length, fact->producer, FANQ_PRODUCER_BYTES);
+        facts->length += FANQ_PRODUCER_BYTES;
     } else if (field == COUNT) {
         assert(fact->end > fact->first);
         write_number(facts, fact->end == UINT64_MAX ? 0 : fact->end - fact->first);

@@ -4,7 +4,8 @@
  * harm: replay may begin with a checkpoint whose parts are of different moments, as long as every fact since its beginning
  * follows.
  *
- * A fact is a kind byte and its fields; numbers are LEB128 varints below 2^63, texts a varint length and bytes.
+ * A fact is a kind byte and its fields; numbers are LEB128 varints below 2^63, texts a varint length and bytes, a producer
+ * its 16 bytes.
  *
  *     QUEUE         queue id, name, created, visibility, receive wait    made, or attributes set; an id is made once
  *     QUEUE_END     queue id                                             with all its feeds
@@ -20,6 +21,8 @@
  *                                                                        these were delivered so often; due: wall clock of
  *                                                                        the end of a delay, 0: none
  *     STREAM_NEXT   stream                                               streams made from now on have this number or a higher one
+ *     PRODUCER      producer, seq                                        its publishes with request ids up to seq were applied, but
+ *     REFUSED       producer, first, count, error                        for these, which were refused
  *
  * UNREAD and STREAM_NEXT stand in checkpoints alone. What is GONE or HELD was given out, so everything the queue takes below
  * it was, too; what no fact says to be gone comes again.
@@ -43,7 +46,9 @@
     X(UNREAD, 9)                                                                                             \
     X(GONE, 10)                                                                                              \
     X(HELD, 11)                                                                                              \
-    X(STREAM_NEXT, 12)
+    X(STREAM_NEXT, 12)                                                                                       \
+    X(PRODUCER, 13)                                                                                          \
+    X(REFUSED, 14)
 
 enum fact_kind {
 #define X(name, number) FACT_##name = number,
@@ -56,12 +61,14 @@ enum fact_kind {
 struct fact {
     enum fact_kind kind;
     uint64_t queue_id, stream;
-    uint64_t seq;        /* STREAM, TOPIC_END, SUBSCRIBED, UNSUBSCRIBED */
-    uint64_t first, end; /* UNREAD, GONE, HELD; end is UINT64_MAX for an UNREAD that is open */
+    uint64_t seq;        /* STREAM, TOPIC_END, SUBSCRIBED, UNSUBSCRIBED, PRODUCER */
+    uint64_t first, end; /* UNREAD, GONE, HELD, REFUSED; end is UINT64_MAX for an UNREAD that is open */
     uint64_t deliveries, first_receive_ms, due_ms;
     uint64_t created_ms, visibility_ms, receive_wait_ms;
     const char *name; /* "account:region:name", not terminated; borrowed */
     uint64_t name_length;
+    const uint8_t *producer; /* FANQ_PRODUCER_BYTES; borrowed */
+    uint64_t error;          /* its number, as on the wire */
 };
 
 const char *fact_name(enum fact_kind kind); /* "QUEUE_END" */

@@ -106,6 +106,36 @@ void journal_unsubscribed(struct core *c, const struct subscription *s)
         journal_subscription(c, s, FACT_UNSUBSCRIBED);
 }
 
+/* ---- producers ---- */
+
+struct fact fact_of_producer(const struct producer *p)
+{
+    return (struct fact){.kind = FACT_PRODUCER, .producer = p->id, .seq = p->applied};
+}
+
+struct fact fact_of_refused(const struct producer *p, const struct refused *run)
+{
+    return (struct fact){.kind = FACT_REFUSED,
+                         .producer = p->id,
+                         .first = run->first,
+                         .end = run->last + 1,
+                         .error = (uint64_t) - (int64_t)run->err};
+}
+
+void journal_producer(struct core *c, const struct producer *p)
+{
+    struct fact fact = fact_of_producer(p);
+
+    journal(c, &fact);
+}
+
+void journal_refused(struct core *c, const struct producer *p, const struct refused *run)
+{
+    struct fact fact = fact_of_refused(p, run);
+
+    journal(c, &fact);
+}
+
 /* ---- messages ---- */
 
 struct fact fact_of_messages(enum fact_kind kind, const struct feed *f, uint64_t first, uint64_t end)

@@ -57,7 +57,7 @@ static void walk_slice(struct walk *w, struct feed *f, const struct block *b, ui
         return;
     *s = *like;
     s->slice.stream = f->stream->number;
-    s->slice.epoch = w->core->options.epoch;
+    s->slice.epoch = block_epoch(w->core, b);
     s->slice.first_seq = first;
     s->slice.time_ms = b->time_ms;
     s->slice.records = (struct fanq_records){b->records + offset, length, n};

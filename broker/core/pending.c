@@ -88,6 +88,15 @@ void answer_ok_range(struct core *c, struct effects *out, uint32_t connection, u
         reply_ok(c, out, connection, id, 1);
 }
 
+void answer_published(struct core *c, struct effects *out, uint32_t connection, uint64_t id,
+                      const struct fanq_published *published)
+{
+    if (answers_wait(c))
+        answer_with_commit(c, PENDING_PUBLISHED, connection, id)->published = *published;
+    else
+        reply_add(out, connection, FANQ_REPLY_PUBLISHED, id)->published = *published;
+}
+
 static int reply_object(struct core *c, struct effects *out, const struct pending *p)
 {
     const struct stream *s;

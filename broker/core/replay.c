@@ -187,6 +187,40 @@ static int replay_stream_next(struct core *c, const struct fact *fact)
     return 0;
 }
 
+/* ---- producers ---- */
+
+static int replay_producer(struct core *c, const struct fact *fact)
+{
+    struct producer *p = producer_find(c, fact->producer);
+
+    if (p == NULL)
+        p = producer_make(c, fact->producer);
+    if (p == NULL)
+        return FANQ_ERR_NOMEM;
+    if (p->applied < fact->seq)
+        p->applied = fact->seq;
+    producer_rest(c, p); /* so that they lie in order of use */
+    producers_forget(c);
+    return 0;
+}
+
+static int replay_refused(struct core *c, const struct fact *fact)
+{
+    struct producer *p = producer_find(c, fact->producer);
+    struct refused run = {
+        .first = fact->first, .last = fact->end - 1, .err = -(int)fact->error, .written = true};
+
+    if (fact->error == 0 || fact->error > INT32_MAX || run.first == 0)
+        return FANQ_ERR_INVALID;
+    if (p == NULL)
+        return 0; /* forgotten */
+    if (run.last >= p->applied)
+        return FANQ_ERR_INVALID;
+    if (p->refused_count == 0 || p->refused[p->refused_count - 1].last < run.last)
+        producer_add_refused(p, &run);
+    return 0;
+}
+
 /* ---- messages ---- */
 
 /* [first, end) of f is gone. May free f. */
@@ -318,7 +352,9 @@ static int replay_fact(struct core *c, const struct fact *fact)
         [FACT_UNREAD] = replay_unread,
         [FACT_GONE] = replay_gone,
         [FACT_HELD] = replay_held,
-        [FACT_STREAM_NEXT] = replay_stream_next};
+        [FACT_STREAM_NEXT] = replay_stream_next,
+        [FACT_PRODUCER] = replay_producer,
+        [FACT_REFUSED] = replay_refused};
 
     return replay_kind[fact->kind](c, fact);
 }

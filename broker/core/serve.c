@@ -40,6 +40,13 @@ size_t block_offset(const struct block *b, uint32_t n)
     return offset;
 }
 
+uint64_t block_epoch(const struct core *c, const struct block *b)
+{
+    uint64_t epoch = b->arrival >> BLOCK_EPOCH_SHIFT;
+
+    return epoch != 0 ? epoch : c->options.epoch;
+}
+
 static bool plan_full(const struct plan *p)
 {
     return p->messages_left == 0 || p->slice_count == SLICES_MAX ||
@@ -83,7 +90,7 @@ static uint32_t plan_take(struct core *c, struct plan *p, uint64_t stream, const
     if (n == 0)
         return 0;
     *slice = (struct fanq_slice){.stream = stream,
-                                 .epoch = c->options.epoch,
+                                 .epoch = block_epoch(c, b),
                                  .first_seq = seq,
                                  .time_ms = b->time_ms,
                                  .deliveries = 1,

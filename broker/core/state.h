@@ -201,13 +201,35 @@ struct wait {
 struct session {
     bool initialised;
     bool blocked;
-    uint64_t serial; /* counts disconnects: an answer for an earlier connection is dropped */
+    bool fenced; /* its producer has a newer connection: nothing is published by this one any more */
+    struct producer *producer; /* NULL: its publishes are not remembered */
+    uint64_t serial;           /* counts disconnects: an answer for an earlier connection is dropped */
     struct list consumers;
     struct tree pushes; /* those of the consumers that are pushes: a credit is for one of up to a thousand */
     uint32_t consumer_count;
     /* The last OK_RANGE given to this connection, while it can still be lengthened. */
     uint64_t ok_generation;
     size_t ok_index;
+};
+
+enum { REFUSED_RUNS_MAX = 8 };
+
+/* Publishes of a producer with ids from first to last that were refused; all others there were applied. */
+struct refused {
+    uint64_t first, last;
+    int err;      /* FANQ_ERR_UNKNOWN: some were applied, perhaps */
+    bool written; /* a fact says so */
+};
+
+struct producer {
+    uint8_t id[FANQ_PRODUCER_BYTES];
+    uint64_t applied;                         /* the greatest request id of a publish that was applied */
+    struct refused refused[REFUSED_RUNS_MAX]; /* rising; those above `applied` are of this connection */
+    uint32_t refused_count;
+    struct session *session; /* its connection, or NULL */
+    uint64_t rests_since_ms;
+    struct list link;       /* core->producers_connected or producers_resting */
+    struct list link_dirty; /* core->producers_dirty: COMMIT writes facts about it */
 };
 
 struct piece {
@@ -262,8 +284,13 @@ struct core {
     uint64_t next_queue_id, next_batch, next_stream;
     uint64_t first_batch; /* of this run */
 
+    struct map producers;
+    struct list producers_connected;
+    struct list producers_resting; /* the longest first */
+    struct list producers_dirty;
+
     struct slab streams_slab, feeds_slab, runs_slab, holders_slab, queues_slab, topics_slab,
-        subscriptions_slab, consumers_slab, waits_slab;
+        subscriptions_slab, consumers_slab, waits_slab, producers_slab;
     struct gone_pool gone_pool;
 
     struct list staged_streams;
@@ -336,6 +363,8 @@ struct pending *answer_with_commit(struct core *c, enum pending_kind kind, uint3
 void answer_ok_range(struct core *c, struct effects *out, uint32_t connection, uint64_t id);
 int answer_when_safe(struct core *c, struct effects *out, uint32_t connection, uint64_t id,
                      enum fanq_reply_op op, uint64_t object);
+void answer_published(struct core *c, struct effects *out, uint32_t connection, uint64_t id,
+                      const struct fanq_published *published);
 int pending_answer(struct core *c, const struct pending *p, struct effects *out); /* 0 or FANQ_ERR_NOMEM */
 
 /* ---- journal.c ---- */
@@ -353,6 +382,10 @@ void journal_subscribed(struct core *c, const struct subscription *s);
 void journal_unsubscribed(struct core *c, const struct subscription *s);
 void journal_gone(struct core *c, const struct feed *f, uint64_t first, uint64_t end);
 void journal_held(struct core *c, const struct run *r, uint64_t due_ms); /* due_ms: wall clock; 0: none */
+void journal_producer(struct core *c, const struct producer *p);
+void journal_refused(struct core *c, const struct producer *p, const struct refused *run);
+struct fact fact_of_producer(const struct producer *p);
+struct fact fact_of_refused(const struct producer *p, const struct refused *run);
 struct fact fact_of_queue(const struct queue *q);
 struct fact fact_of_topic(const struct topic *t);
 struct fact fact_of_messages(enum fact_kind kind, const struct feed *f, uint64_t first, uint64_t end);
@@ -463,10 +496,33 @@ int push_step(struct core *c, uint32_t connection, const struct fanq_request *r)
 void credit_step(struct core *c, uint32_t connection, const struct fanq_credit *credit);
 int push_stop_step(struct core *c, uint32_t connection, uint64_t id);
 
+/* ---- producer.c ---- */
+
+struct producer *producer_find(const struct core *c, const uint8_t *id);
+struct producer *producer_make(struct core *c,
+                               const uint8_t *id); /* which there is not yet; NULL: out of memory */
+/* The connection comes as that producer. 0 or FANQ_ERR_NOMEM. */
+int producer_step(struct core *c, uint32_t connection, const uint8_t *id, struct effects *out);
+/* It has no connection, from now on. */
+void producer_rest(struct core *c, struct producer *p);
+/* Its publish of that id, which is above p->applied, was applied, or refused. */
+void producer_applied(struct core *c, struct producer *p, uint64_t id);
+void producer_refused(struct producer *p, uint64_t id, int err);
+/* How that of an id up to p->applied ended: 0, or the error with which it was refused. */
+int producer_outcome(const struct producer *p, uint64_t id);
+void producer_add_refused(struct producer *p, const struct refused *run);
+/* The facts about all that were dirty; room for so many, without names, is reserved. */
+void producers_journal(struct core *c);
+size_t producers_facts_max(const struct core *c);
+/* Forgets those that have rested too long, and what is too much. */
+void producers_forget(struct core *c);
+
 /* ---- serve.c ---- */
 
 int serve_step(struct core *c, struct effects *out);
 /* The bytes of records of a resident block before its n-th. */
+/* In which its messages were published: a part of their ids. */
+uint64_t block_epoch(const struct core *c, const struct block *b);
 size_t block_offset(const struct block *b, uint32_t n);
 
 /* ---- change.c ---- */

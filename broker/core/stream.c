@@ -261,7 +261,7 @@ static int commit_make(struct core *c, struct effects *out)
 
     list_for_each (at, &c->staged_streams)
         stream_count++;
-    if (journal_reserve(c, stream_count) != 0)
+    if (journal_reserve(c, stream_count + producers_facts_max(c)) != 0)
         return FANQ_ERR_NOMEM;
     streams = arena_take(&out->arena, (stream_count + 1) * sizeof(*streams));
     pieces = arena_take(&out->arena, (c->piece_count + 1) * sizeof(*pieces));
@@ -271,6 +271,7 @@ static int commit_make(struct core *c, struct effects *out)
         return FANQ_ERR_NOMEM;
     commit = (struct commit){.time_ms = c->wall_ms, .streams = streams, .facts = facts};
     commit.stream_count = commit_streams(c, streams, pieces);
+    producers_journal(c);
     commit.number = c->next_commit++;
     commit.fact_bytes = (uint32_t)c->facts.length;
     commit.fact_count = c->facts.count;

@@ -9,14 +9,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BLOCK_RECORDS_MAX = 256, BLOCK_BYTES_MAX = 64 * 1024 };
+enum { BLOCK_RECORDS_MAX = 256, BLOCK_BYTES_MAX = 64 * 1024, BLOCK_EPOCH_SHIFT = 40 };
 
 struct block {
     uint64_t first_seq;
     uint32_t count;
     uint32_t bytes;   /* of records */
     uint64_t time_ms; /* wall clock, when the broker took them */
-    uint64_t arrival; /* grows over all blocks of all streams: the order in which they came */
+    /* Grows over all blocks of all streams: the order in which they came. From bit BLOCK_EPOCH_SHIFT on it says in which
+     * epoch; 0: in this one. */
+    uint64_t arrival;
     uint64_t bytes_before;  /* of this stream's records before this block: grows with seq */
     const uint8_t *records; /* NULL: not in memory; all other fields hold all the same */
 };

@@ -60,7 +60,7 @@ struct block_header {
     uint64_t stream;
     uint64_t first_seq;
     uint64_t time_ms;
-    uint64_t arrival;      /* grows by one with each block of the log */
+    uint64_t arrival;      /* grows with each block of the log: epoch << 40, and a number (core/view.h) */
     uint64_t bytes_before; /* of the stream's records in earlier blocks */
     uint32_t count;
     uint32_t bytes; /* of the records that follow */

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -255,15 +256,14 @@ static int replay(struct log *l, struct core *core, struct recovery_options *opt
     return err;
 }
 
-/* What queues need but no segment has: lost with what was damaged. */
+/* Queues must not wait for what is nowhere. */
 static int forget_missing(struct log *l, struct core *core)
 {
-    uint64_t count;
+    uint64_t count = 0;
     int err = core_forget_missing(core, &count);
 
-    if (err == 0 && count > 0)
-        log_report(l, "%llu messages that queues were waiting to give are nowhere in the log",
-                   (unsigned long long)count);
+    if (count > 0)
+        log_report(l, "%" PRIu64 " messages are lost, counted for each queue that had them", count);
     return err;
 }
 
@@ -473,7 +473,7 @@ void log_fetch(struct log *l, uint64_t stream, uint64_t first_seq, uint64_t coun
     list_append(&l->wished, &wish->link);
 }
 
-/* Only when what came before was served: what is read next may take its memory. */
+/* After the turn in which what came could be served: what is read now may take its place. */
 void log_grant_wishes(struct log *l)
 {
     struct list *link;
@@ -483,10 +483,12 @@ void log_grant_wishes(struct log *l)
 
         wish->first_seq = fetch_range(l, wish->stream, wish->first_seq, wish->end);
         if (wish->first_seq < wish->end)
-            return;
+            break;
         list_remove(link);
         slab_give(&l->wishes, wish);
     }
+    if (!list_empty(&l->came))
+        l->options.notify(l->options.context); /* some is in memory already */
 }
 
 static void read_completed(struct log *l, const struct store_done *done)
@@ -563,9 +565,10 @@ int log_poll(struct log *l, uint64_t *ret_synced)
 
     if (writer_done(l->writer, &done)) {
         l->done = done;
-        if (done.error != 0 && l->error == 0)
+        if (done.error == 0)
+            tail_written(l->tail, done.written_lsn);
+        else if (l->error == 0)
             l->error = done.error;
-        tail_written(l->tail, done.written_lsn);
     }
     take_store_completions(l);
     pass_on(l);

@@ -167,4 +167,5 @@ void log_grant_wishes(struct log *l);
 
 void log_submit(struct log *l, const struct store_job *job); /* wakes the store; the ring has room */
 void log_sync_soon(struct log *l);
+void log_grant_wishes(struct log *l);
 void log_report(struct log *l, const char *format, ...) __attribute__((format(printf, 2, 3)));

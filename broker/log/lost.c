@@ -10,11 +10,13 @@ struct where {
     uint64_t offset;
 };
 
+/* LSN 0, before the first commit of all, is where the first segment begins, number 1. */
 static struct where where_is(const struct recovery *r, uint64_t lsn)
 {
     struct where w = {.offset = lsn % r->directory->segment_bytes};
+    uint64_t number = lsn / r->directory->segment_bytes;
 
-    directory_segment_name(w.segment, r->scan.kind, lsn / r->directory->segment_bytes);
+    directory_segment_name(w.segment, r->scan.kind, r->scan.kind == DIRECTORY_LOG && lsn == 0 ? 1 : number);
     return w;
 }
 

@@ -19,6 +19,8 @@ int tail_new(const struct tail_options *options, struct tail **ret_tail)
     if (t == NULL)
         return FANQ_ERR_NOMEM;
     t->options = *options;
+    if (options->log)
+        t->arrival = options->epoch << BLOCK_EPOCH_SHIFT;
     index_init(&t->index);
     t->sweep_at = &t->index.all;
     pages_init(&t->pages, options->segment_bytes, options->memory_bytes_max, options->log);

@@ -35,7 +35,10 @@ struct tail_options {
     uint64_t cache_bytes_max;  /* with a log: of memory_bytes_max, for blocks that were read back */
 };
 
-enum { TAIL_PAGE_BYTES = 1024 * 1024 };
+/* A multiple of the system's pages; tests of small logs are built with a small one. */
+#ifndef TAIL_PAGE_BYTES
+#define TAIL_PAGE_BYTES (1024 * 1024)
+#endif
 
 int tail_new(const struct tail_options *options, struct tail **ret_tail);
 void tail_free(struct tail *t); /* accepts NULL */

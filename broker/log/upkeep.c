@@ -18,6 +18,7 @@
 
 enum {
     CHECKPOINT_MS = 30 * 1000, /* as long as there is something new */
+    CHECKPOINT_TIGHT_MS = 100, /* at the least, when the disk is almost full */
     SLICE_BYTES = 64 * 1024,
     RETRY_MS = 1000,
     TIGHT_SEGMENTS = 3 /* fewer can be made */
@@ -260,6 +261,15 @@ static void let_dead_go(struct log *l)
     }
 }
 
+/* Whether the next checkpoint, or the one after it, lets a segment go. */
+static bool any_waits_to_go(const struct log *l)
+{
+    for (size_t i = 0; i < l->segment_count; i++)
+        if (l->segments[i].state == SEGMENT_SEALED && live_bytes(l, &l->segments[i]) == 0)
+            return true;
+    return false;
+}
+
 /* ---- checkpoints ---- */
 
 static void checkpoint_begin(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms)
@@ -292,7 +302,7 @@ static void checkpoint_slice(struct log *l, struct core *core)
         checkpoint_give_up(l);
     } else if (ended) {
         l->checkpoint_state = CHECKPOINT_SYNC;
-        l->checkpoint_needs_lsn = l->end_lsn;
+        l->checkpoint_needs_lsn = l->end_lsn + (core_fact_bytes(core) > 0); /* those are in the next commit */
     }
 }
 
@@ -334,7 +344,8 @@ void checkpoint_completed(struct log *l, const struct store_done *done)
         l->segments[i].unkept = l->segments[i].dead;
 }
 
-/* Every segment's worth of log, or after a while; less often when a checkpoint is large. */
+/* Every segment's worth of log, or after a while; less often when a checkpoint is large. When the disk is almost full each
+ * one that lets a segment go is worth it. */
 static bool checkpoint_due(const struct log *l, uint64_t now_ms)
 {
     uint64_t since = l->end_lsn - l->newest_lsn;
@@ -342,7 +353,10 @@ static bool checkpoint_due(const struct log *l, uint64_t now_ms)
 
     if (enough < 2 * l->checkpoint_bytes)
         enough = 2 * l->checkpoint_bytes;
-    return since >= enough || (since > 0 && now_ms >= l->next_checkpoint_ms);
+    if (since >= enough || (since > 0 && now_ms >= l->next_checkpoint_ms))
+        return true;
+    return since > 2 * l->checkpoint_bytes && disk_is_tight(l) &&
+           now_ms + CHECKPOINT_MS >= l->next_checkpoint_ms + CHECKPOINT_TIGHT_MS && any_waits_to_go(l);
 }
 
 static void checkpoint_proceed(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms)

@@ -38,7 +38,8 @@ struct connection {
     uint32_t number;
     enum connection_state state;
     bool ended;      /* the peer's end of the stream is closed */
-    bool core_knows; /* the core has seen a request and no DISCONNECT yet */
+    bool core_knows; /* the core has seen a request or a producer, and no DISCONNECT yet */
+    bool is_producer;
     bool core_told_full;
     bool closing;         /* uv_close() was called */
     struct list deadline; /* in shell.greeting, or in shell.leaving from FINISHING on */

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "backup.h"
 #include "config.h"
 #include "connection.h"
 #include "shell.h"
@@ -35,9 +36,7 @@ static struct fanq_bytes bytes_of(const char *text)
     return (struct fanq_bytes){(const uint8_t *)text, strlen(text)};
 }
 
-/* Adds a reply to the batch's effects, so that it goes out in order with the core's. NULL: the connection was
- * lost. */
-static struct fanq_reply *reply_new(struct shell *s, struct connection *c, enum fanq_reply_op op, uint64_t id)
+struct fanq_reply *native_reply_new(struct shell *s, struct connection *c, enum fanq_reply_op op, uint64_t id)
 {
     struct effect *e;
 
@@ -50,14 +49,19 @@ static struct fanq_reply *reply_new(struct shell *s, struct connection *c, enum 
     return &e->reply;
 }
 
-static void refuse(struct shell *s, struct connection *c, uint64_t id, int err)
+void native_refuse(struct shell *s, struct connection *c, uint64_t id, int err, const char *text)
 {
-    struct fanq_reply *reply = reply_new(s, c, FANQ_REPLY_ERROR, id);
+    struct fanq_reply *reply = native_reply_new(s, c, FANQ_REPLY_ERROR, id);
 
     if (reply == NULL)
         return;
     reply->error.err = err;
-    reply->error.text = bytes_of(fanq_strerror(err));
+    reply->error.text = bytes_of(text != NULL ? text : fanq_strerror(err));
+}
+
+static void refuse(struct shell *s, struct connection *c, uint64_t id, int err)
+{
+    native_refuse(s, c, id, err, NULL);
 }
 
 /* Says why, and ends the connection. */
@@ -75,8 +79,32 @@ void native_refuse_greeting(struct shell *s, struct connection *c, int err)
     expel(s, c, 0, err);
 }
 
+/* Ends the older connection of a producer that has come again, with what it has sent and we have not looked at. */
+static void close_older(struct shell *s, size_t first_effect)
+{
+    for (size_t i = first_effect; i < s->effects.count; i++)
+        if (s->effects.items[i].kind == EFFECT_CLOSE)
+            connection_lose(s->connections[s->effects.items[i].connection], "its producer has a newer one");
+}
+
+/* Tells the core. False: out of memory, and the connection was lost. */
+static bool introduce_producer(struct shell *s, struct connection *c, const uint8_t *id)
+{
+    size_t first_effect = s->effects.count;
+
+    if (core_step(s->core, &(struct event){.kind = EVENT_PRODUCER, .producer = {c->number, id}},
+                  &s->effects) != 0) {
+        connection_lose(c, "out of memory");
+        return false;
+    }
+    c->core_knows = c->is_producer = true;
+    close_older(s, first_effect);
+    return true;
+}
+
 static void greet(struct shell *s, struct connection *c, const struct fanq_hello *hello, uint64_t id)
 {
+    bool has_producer = hello->producer.length > 0, known = false;
     struct fanq_reply *reply;
 
     if (hello->version_min > FANQ_PROTOCOL_VERSION || hello->version_max < FANQ_PROTOCOL_VERSION) {
@@ -84,7 +112,12 @@ static void greet(struct shell *s, struct connection *c, const struct fanq_hello
         return;
     }
     connection_open(c);
-    reply = reply_new(s, c, FANQ_REPLY_HELLO, id);
+    if (has_producer) {
+        known = core_producer_known(s->core, hello->producer.data);
+        if (!introduce_producer(s, c, hello->producer.data))
+            return;
+    }
+    reply = native_reply_new(s, c, FANQ_REPLY_HELLO, id);
     if (reply == NULL)
         return;
     reply->hello = (struct fanq_hello_reply){
@@ -95,6 +128,8 @@ static void greet(struct shell *s, struct connection *c, const struct fanq_hello
         .frame_bytes_max = s->config->frame_bytes_max,
         .message_bytes_max = s->config->message_bytes_max,
         .auto_create = s->auto_create,
+        .has_producer = has_producer,
+        .producer_known = known,
     };
 }
 
@@ -107,23 +142,31 @@ static void answer_stats(struct shell *s, struct connection *c, uint64_t id)
         refuse(s, c, id, FANQ_ERR_NOMEM);
         return;
     }
-    reply = reply_new(s, c, FANQ_REPLY_STATS, id);
+    reply = native_reply_new(s, c, FANQ_REPLY_STATS, id);
     if (reply != NULL)
         reply->stats = (struct fanq_stats_reply){stats, stats_collect(s, stats)};
 }
 
 /* ---- requests ---- */
 
-static int step_request(struct shell *s, struct connection *c, const struct fanq_request *request)
+/* Out of memory before the core has seen it. A producer's publish must not be refused without its knowledge; it comes
+ * again by the next connection. */
+static void not_stepped(struct shell *s, struct connection *c, const struct fanq_request *request)
+{
+    if (c->is_producer && (request->op == FANQ_OP_PUBLISH || request->op == FANQ_OP_SEND))
+        connection_lose(c, "out of memory");
+    else
+        refuse(s, c, request->id, FANQ_ERR_NOMEM);
+}
+
+static void step_request(struct shell *s, struct connection *c, const struct fanq_request *request)
 {
     const struct event event = {.kind = EVENT_REQUEST, .request = {c->number, request}};
-    int err = core_step(s->core, &event, &s->effects);
 
-    if (err == 0)
+    if (core_step(s->core, &event, &s->effects) == 0)
         c->core_knows = true;
     else
-        refuse(s, c, request->id, err);
-    return err;
+        not_stepped(s, c, request);
 }
 
 static void forget_refused(struct shell *s, struct refused *refused)
@@ -162,18 +205,17 @@ static void publish_sifted(struct shell *s, struct connection *c, struct fanq_re
     struct fanq_reply *reply;
 
     if (refused == NULL) {
-        refuse(s, c, request->id, FANQ_ERR_NOMEM);
+        not_stepped(s, c, request);
         return;
     }
     list_append(&c->refusals, &refused->link);
     request->publish.flags |= FANQ_PUBLISH_WANT_IDS; /* the answer that can name refusals */
     request->publish.oversize_count = 0;
     if (request->publish.records.count > 0) {
-        (void)step_request(s, c,
-                           request); /* on error the refusal is the answer, and takes `refused` with it */
+        step_request(s, c, request); /* on error the refusal is the answer, and takes `refused` with it */
         return;
     }
-    reply = reply_new(s, c, FANQ_REPLY_PUBLISHED, request->id);
+    reply = native_reply_new(s, c, FANQ_REPLY_PUBLISHED, request->id);
     if (reply != NULL)
         reply->published = (struct fanq_published){.epoch = s->epoch};
 }
@@ -185,6 +227,12 @@ static void handle_request(struct shell *s, struct connection *c, struct fanq_re
     case FANQ_OP_STATS:
         answer_stats(s, c, request->id);
         break;
+    case FANQ_OP_BACKUP:
+        backup_begin(s, c, request->id);
+        break;
+    case FANQ_OP_BACKUP_END:
+        backup_end(s, c, request->id);
+        break;
     case FANQ_OP_PUBLISH:
     case FANQ_OP_SEND:
         if (request->publish.oversize_count > 0) {
@@ -193,7 +241,7 @@ static void handle_request(struct shell *s, struct connection *c, struct fanq_re
         }
         /* fall through */
     default:
-        (void)step_request(s, c, request); /* answered either way */
+        step_request(s, c, request); /* answered either way */
     }
 }
 
@@ -273,6 +321,7 @@ static struct refused *find_refused(struct connection *c, uint64_t request_id)
 
 void native_close(struct shell *s, struct connection *c)
 {
+    backup_close(s, c);
     while (!list_empty(&c->refusals))
         forget_refused(s, container_of(list_first(&c->refusals), struct refused, link));
 }
@@ -295,6 +344,11 @@ static size_t peeked_bytes(const struct fanq_peeked *peeked)
     return bytes;
 }
 
+static size_t backup_bytes(const struct fanq_backup_reply *backup)
+{
+    return backup->directory.length + ((size_t)backup->segment_count + backup->cold_segment_count) * 9;
+}
+
 /* An upper bound of the whole frame. */
 static size_t reply_bytes_max(const struct fanq_reply *reply)
 {
@@ -311,6 +365,8 @@ static size_t reply_bytes_max(const struct fanq_reply *reply)
         return FANQ_SMALL_REPLY_BYTES_MAX + reply->queue.name.length;
     case FANQ_REPLY_TOPIC:
         return FANQ_SMALL_REPLY_BYTES_MAX + reply->topic.name.length;
+    case FANQ_REPLY_BACKUP:
+        return FANQ_SMALL_REPLY_BYTES_MAX + backup_bytes(&reply->backup);
     default:
         return FANQ_SMALL_REPLY_BYTES_MAX;
     }

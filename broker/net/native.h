@@ -1,6 +1,6 @@
 /* The native protocol's face: frames to events, effects to frames.
  *
- * HELLO and STATS are answered here, as is everything that cannot reach the core because it is malformed; no
+ * HELLO, STATS and (backup.c) BACKUP are answered in this folder, as is everything that cannot reach the core because it is malformed; no
  * rule about queues or topics lives here. Loop thread only. */
 #pragma once
 
@@ -19,6 +19,13 @@ bool native_parse(struct shell *s, struct connection *c);
 
 /* Ends a connection that has said no HELLO, telling it why. */
 void native_refuse_greeting(struct shell *s, struct connection *c, int err);
+
+/* Adds a reply to the batch's effects, so that it goes out in order with the core's. NULL: the connection was lost. */
+struct fanq_reply *native_reply_new(struct shell *s, struct connection *c, enum fanq_reply_op op,
+                                    uint64_t id);
+
+/* Adds an ERROR; text, which is static, says more than the error's own (NULL). */
+void native_refuse(struct shell *s, struct connection *c, uint64_t id, int err, const char *text);
 
 /* Writes the reply to the connection for which output_begin() was called. */
 void native_reply(struct shell *s, struct connection *c, const struct fanq_reply *reply);

@@ -163,6 +163,8 @@ static int make_core(struct shell *s)
             .queues_max = (uint32_t)config->queues_max,
             .topics_max = (uint32_t)config->topics_max,
             .subscriptions_max = (uint32_t)config->subscriptions_max,
+            .producers_max = (uint32_t)config->producers_max,
+            .producer_ms_max = config->producer_ms_max,
             .waiters_per_connection_max = (uint32_t)config->waiters_per_connection_max,
             .waits_max = (uint32_t)config->waits_max,
             .in_flight_per_queue_max = config->in_flight_per_queue_max,
@@ -243,6 +245,7 @@ static void init_lists(struct shell *s)
     list_init(&s->greeting);
     list_init(&s->leaving);
     list_init(&s->news);
+    list_init(&s->backups);
     effects_init(&s->effects);
     pool_init(&s->pool);
 }

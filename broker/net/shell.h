@@ -6,7 +6,7 @@
  *           once (turn.c), so batches form by themselves under load and a single message goes straight
  *           through when idle.
  * Parts:    shell.c: start, signals, stop; turn.c: the turn; listener.c, connection.c, input.c, output.c:
- *           the sockets; native.c: the protocol; pool.c: buffers.
+ *           the sockets; native.c: the protocol; backup.c: copies of the directory; pool.c: buffers.
  * Stopping: SIGTERM or SIGINT: no new connections, the core drains, answers go out, connections are
  *           closed; the loop ends when the last is gone. A second signal ends at once.
  *
@@ -65,6 +65,7 @@ struct shell {
     struct log *log; /* NULL: in memory only */
     struct io log_io;
     bool log_io_open;
+    char *log_path;      /* of its directory, from the root */
     uv_async_t log_news; /* its threads have done something */
     bool log_has_news;
     uint64_t log_synced; /* the newest commit that the core was told of */
@@ -91,6 +92,8 @@ struct shell {
     enum { DRAIN_NO, DRAIN_ASKED, DRAIN_STEPPED } drain;
     uint64_t drain_deadline_ms;
     struct upkeep upkeep;
+    struct list backups; /* backup.c's */
+    uint32_t backup_count;
     bool running;
     bool stopping; /* the loop's own handles are closing */
 

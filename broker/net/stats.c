@@ -31,6 +31,7 @@ static void add_core(struct collector *c, const struct core *core)
     add(c, "topics", f.topics);
     add(c, "subscriptions", f.subscriptions);
     add(c, "streams", f.streams);
+    add(c, "producers", f.producers);
     add(c, "waiters", f.waiters);
     add(c, "in_flight", f.in_flight);
     add(c, "published", f.published);
@@ -69,6 +70,7 @@ static void add_log(struct collector *c, const struct shell *s)
     add(c, "log_sync_us_total", f.writer.sync_us_total);
     add(c, "disk_bytes", f.disk_bytes);
     add(c, "disk_short", f.disk_short);
+    add(c, "backups", s->backup_count);
     add(c, "segments", f.segments);
     add(c, "segments_cold", f.cold_segments);
     add(c, "segments_spare", f.spares);

@@ -1,8 +1,10 @@
 #include "storage.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -131,6 +133,11 @@ int storage_open(struct shell *s, char *error, size_t size)
         return FANQ_ERR_IO;
     }
     s->log_io_open = true;
+    s->log_path = realpath(s->config->directory, NULL);
+    if (s->log_path == NULL) {
+        snprintf(error, size, "cannot use the directory %s: %s", s->config->directory, strerror(errno));
+        return FANQ_ERR_IO;
+    }
     return open_log(s, error, size);
 }
 
@@ -164,6 +171,7 @@ void storage_close(struct shell *s)
         tail_free(s->tail);
     if (s->log_io_open)
         io_posix_free(&s->log_io);
+    free(s->log_path);
 }
 
 /* ---- turns ---- */

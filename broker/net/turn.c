@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "backup.h"
 #include "config.h"
 #include "connection.h"
 #include "log/tail.h"
@@ -72,6 +73,7 @@ static void begin_batch(struct shell *s)
     s->urgent = false;
     step(s, &(struct event){.kind = EVENT_TURN, .turn = {s->now_ms, s->wall_ms, storage_room(s)}});
     storage_poll(s);
+    backups_proceed(s);
     if (s->drain == DRAIN_ASKED) {
         step(s, &(struct event){.kind = EVENT_DRAIN});
         s->drain = DRAIN_STEPPED;
@@ -283,6 +285,7 @@ static uint64_t next_ms(const struct shell *s)
     next = least(next, least(reading_next_ms(&s->reading), writing_next_ms(&s->writing)));
     next = least(next, upkeep_next_ms(s));
     next = least(next, storage_next_ms(s));
+    next = least(next, backups_next_ms(s));
     return s->drain == DRAIN_NO ? next : least(next, s->drain_deadline_ms);
 }
 

@@ -51,6 +51,7 @@ static void lists_init(struct fanq *client)
     list_init(&client->unsent);
     list_init(&client->sent);
     list_init(&client->ended);
+    list_init(&client->kept);
     list_init(&client->timers_regular);
     list_init(&client->timers_other);
     list_init(&client->dirty_gathers);
@@ -125,6 +126,8 @@ int fanq_open(const char *url, const struct fanq_options *options, struct fanq *
     client->epoll_fd = client->wake_fd = client->socket = -1;
     client->next_id = 1;
     client->random = random_seed();
+    client->has_producer = getrandom(client->producer, sizeof(client->producer), GRND_NONBLOCK) ==
+                           (ssize_t)sizeof(client->producer);
     client->state = FANQ_CLIENT_CONNECTING;
     client->broker.server = client->broker_server;
     client->broker.storage = client->broker_storage;
@@ -440,8 +443,11 @@ void fanq_client_end_all(struct fanq *client, int code_unsent)
         struct request *request = CONTAINER_OF(client->sent.next, struct request, order);
         fanq_request_end(client, request, request->kind == REQUEST_PUSH ? code_unsent : FANQ_ERR_UNKNOWN);
     }
-    while (!list_empty(&client->unsent))
-        fanq_request_end(client, CONTAINER_OF(client->unsent.next, struct request, order), code_unsent);
+    while (!list_empty(&client->unsent)) {
+        struct request *request = CONTAINER_OF(client->unsent.next, struct request, order);
+        bool open = request->was_sent && request->kind != REQUEST_PUSH; /* before it came to be sent again */
+        fanq_request_end(client, request, open ? FANQ_ERR_UNKNOWN : code_unsent);
+    }
 }
 
 void fanq_client_run_ended(struct fanq *client)

@@ -17,6 +17,8 @@
  * Ends:     fanq_free() inside a callback only sets `freed`; what calls back looks at it after each call.
  * Loss:     what was not wholly written is kept and sent on the next connection with the same request id;
  *           what was written ends as UNKNOWN or, where repeating does no harm, is sent again.
+ * Publishes: a broker that knows us as a producer applies one that comes again just once, so their frames stay
+ *           in the output until they are answered, and all of them are sent again.
  * Names:    a static library shares its names with the program, so all that is not static is fanq_. */
 #pragma once
 
@@ -173,6 +175,7 @@ struct gathered {
 struct request {
     struct link order;
     struct link timer;
+    struct link kept; /* GATHER, BATCH: in client->kept */
     uint64_t id;
     uint64_t deadline_ms;
     uint64_t frame_start; /* places in the stream of output */
@@ -181,6 +184,7 @@ struct request {
     enum fanq_op op;
     int code;        /* once ended without an answer */
     uint32_t weight; /* what it counts among the pending requests */
+    bool was_sent;   /* wholly, by this connection or an earlier one */
     bool repeatable; /* doing it twice is as good as once: repeated when the connection is lost */
     uint64_t epoch;  /* ACK, NACK, EXTEND: of the broker that made the delivery */
     uint8_t *frame;  /* repeatable: a copy; frame_short or own memory */
@@ -316,6 +320,9 @@ struct fanq {
     uint64_t retry_at_ms;
     uint32_t failures; /* rounds without a READY */
     uint64_t random;
+    uint8_t producer[FANQ_PRODUCER_BYTES];
+    bool has_producer; /* there was randomness for one */
+    bool remembered;   /* the broker said that it remembers producers */
     uint8_t greeting[FANQ_CLIENT_NAME_BYTES_MAX + 64];
     size_t greeting_bytes;
     size_t greeting_written;
@@ -344,6 +351,7 @@ struct fanq {
     struct link unsent; /* by frame_start */
     struct link sent;
     struct link ended;
+    struct link kept;           /* publishes without an answer, by frame_start */
     struct link timers_regular; /* with the client's own timeout: in order by themselves */
     struct link timers_other;   /* kept in order */
     struct request *requests_free;
@@ -428,6 +436,8 @@ uint64_t fanq_requests_next_deadline_ms(const struct fanq *client);
 void fanq_requests_written(struct fanq *client);
 /* The connection is gone: decides for each sent request whether it is repeated or ends. */
 void fanq_requests_lost(struct fanq *client);
+/* The broker of the new connection does not know what we published before. */
+void fanq_requests_forgotten(struct fanq *client);
 /* A new connection: the output begins again with pushes, what is repeated, what was never sent. 0 or
  * FANQ_ERR_NOMEM. */
 int fanq_requests_replay(struct fanq *client);
@@ -436,6 +446,8 @@ int fanq_requests_replay(struct fanq *client);
 
 int fanq_output_room(struct fanq *client, size_t bytes, struct fanq_writer *ret_writer);
 void fanq_output_added(struct fanq *client, const struct fanq_writer *w);
+/* What waits to be sent, and what is kept until it is answered. */
+size_t fanq_output_held_bytes(const struct fanq *client);
 /* Without a connection, requests that ended before they were sent take no room any more. */
 void fanq_output_skip_dead(struct fanq *client);
 static inline uint64_t output_end(const struct output *output)

@@ -177,10 +177,12 @@ static int connect_error(const struct fanq *client)
 static void greet(struct fanq *client)
 {
     struct fanq_writer w = fanq_writer_over(client->greeting, sizeof(client->greeting));
-    struct fanq_request hello = {
-        .op = FANQ_OP_HELLO,
-        .hello = {
-            FANQ_PROTOCOL_VERSION, FANQ_PROTOCOL_VERSION, bytes_of(client->name, strlen(client->name)), {0}}};
+    size_t producer_bytes = client->has_producer ? sizeof(client->producer) : 0;
+    struct fanq_request hello = {.op = FANQ_OP_HELLO,
+                                 .hello = {.version_min = FANQ_PROTOCOL_VERSION,
+                                           .version_max = FANQ_PROTOCOL_VERSION,
+                                           .client = bytes_of(client->name, strlen(client->name)),
+                                           .producer = {client->producer, producer_bytes}}};
 
     fanq_request_encode(&w, &hello);
     assert(!w.full);
@@ -216,6 +218,9 @@ int fanq_connection_greeted(struct fanq *client, const struct fanq_reply *reply)
                                                .frame_bytes_max = hello->frame_bytes_max,
                                                .message_bytes_max = hello->message_bytes_max,
                                                .auto_create = hello->auto_create};
+    client->remembered = hello->has_producer;
+    if (!hello->has_producer || !hello->producer_known)
+        fanq_requests_forgotten(client);
     if (fanq_requests_replay(client) != 0)
         return FANQ_ERR_NOMEM;
     client->phase = PHASE_READY;

@@ -16,6 +16,10 @@
  *              FANQ_ERR_NOT_CONNECTED  it was not sent: no connection, and options.reconnect is off
  *              FANQ_ERR_UNKNOWN        it was sent, and the connection ended before the answer; it may
  *                                      have been applied
+ * Repeats:   when the connection ends, what does the same when it is done twice is sent again by the next one.
+ *            So are sends and publishes: the broker remembers what it has of this client and takes each once.
+ *            They end as UNKNOWN only if the next broker does not remember: another one, one that keeps
+ *            nothing and was started again, or after a day. A message id that was wanted may then be missing.
  * Callbacks: may call anything, fanq_close() and fanq_free() included, but no _sync function
  *            (FANQ_ERR_INVALID).
  * Memory:    arguments are borrowed for the call and copied where needed. What a callback gets is lent until
@@ -81,7 +85,8 @@ struct fanq_options {
     uint32_t reconnect_ms_max;     /* ... up to here */
     uint32_t ping_interval_ms;     /* silence after which the broker is asked for life; twice that is a lost
                                       connection; 0: never */
-    size_t pending_bytes_max;      /* of requests waiting to be sent; beyond it FANQ_ERR_LIMIT */
+    size_t pending_bytes_max;      /* of requests waiting to be sent, and of messages waiting for their
+                                      answer; beyond it FANQ_ERR_LIMIT */
     uint32_t pending_requests_max; /* without an answer; beyond it FANQ_ERR_LIMIT */
     size_t frame_bytes_max;        /* the longest answer that is accepted */
     fanq_allocate_fn allocate;     /* NULL: malloc and free */

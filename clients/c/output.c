@@ -2,7 +2,8 @@
  *
  * A place in the stream never changes, so a request knows by two numbers whether its frame has been written.
  * Bytes are dropped only up to the first frame that was not wholly written: a lost connection may have torn
- * it, and the next one gets it again from its start. */
+ * it, and the next one gets it again from its start. Where the broker takes publishes again, they also stay
+ * until they are answered. */
 #include "client.h"
 
 #include <errno.h>
@@ -11,18 +12,27 @@
 
 enum { OUTPUT_KEPT_BYTES_MAX = 4 * 1024 * 1024 /* an empty output keeps this much memory */ };
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* The place from which on bytes may be needed again. */
 static uint64_t keep_from(const struct fanq *client)
 {
     const struct output *output = &client->output;
     uint64_t keep = output->written;
 
-    if (!list_empty(&client->unsent)) {
-        uint64_t frame_start = CONTAINER_OF(client->unsent.next, struct request, order)->frame_start;
-        if (frame_start < keep)
-            keep = frame_start;
-    }
+    if (!list_empty(&client->unsent))
+        keep = least(keep, CONTAINER_OF(client->unsent.next, struct request, order)->frame_start);
+    if (client->remembered && !list_empty(&client->kept))
+        keep = least(keep, CONTAINER_OF(client->kept.next, struct request, kept)->frame_start);
     return keep > output->start ? keep : output->start;
+}
+
+size_t fanq_output_held_bytes(const struct fanq *client)
+{
+    return (size_t)(output_end(&client->output) - keep_from(client));
 }
 
 static void output_drop(struct fanq *client, uint64_t until)
@@ -119,7 +129,7 @@ int fanq_output_write(struct fanq *client)
         output->written += (uint64_t)sent;
         fanq_requests_written(client);
     }
-    if (output->written == output_end(output))
+    if (keep_from(client) == output_end(output))
         output_empty(output, &client->memory);
     return 0;
 }

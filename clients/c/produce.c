@@ -370,7 +370,7 @@ void fanq_gather_answer(struct fanq *client, struct request *request, const stru
         if (refused == 0 && !certain)
             refused = FANQ_ERR_UNKNOWN;
         sent.seq = published != NULL && refused == 0 ? published->first_seq + taken++ : 0;
-        sent.has_id = waiter->want_id && published != NULL && refused == 0;
+        sent.has_id = waiter->want_id && published != NULL && published->stream > 0 && refused == 0;
         if (refused != 0 || sent.error.code != error->code)
             fanq_error_set(&sent.error, refused != 0 ? refused : error->code);
         if (waiter->cb != NULL)
@@ -389,7 +389,7 @@ void fanq_batch_sent_answer(struct fanq *client, struct request *request, const 
     if (error->code == 0)
         sent.count = published != NULL ? published->count : request->count;
     if (published != NULL) {
-        sent.has_id = request->want_id;
+        sent.has_id = request->want_id && published->stream > 0; /* 0: repeated, and not known any more */
         sent.stream = published->stream;
         sent.epoch = published->epoch;
         sent.first_seq = published->first_seq;

@@ -5,6 +5,11 @@
 #include <assert.h>
 #include <string.h>
 
+static bool is_publish(const struct request *request)
+{
+    return request->kind == REQUEST_GATHER || request->kind == REQUEST_BATCH;
+}
+
 /* ---- memory ---- */
 
 static int requests_grow(struct fanq *client)
@@ -36,7 +41,7 @@ int fanq_request_new(struct fanq *client, const struct request *like, struct req
     struct request *request = client->requests_free;
     client->requests_free = (struct request *)request->order.next;
     *request = *like;
-    request->order = request->timer = (struct link){0};
+    request->order = request->timer = request->kept = (struct link){0};
     *ret_request = request;
     return 0;
 }
@@ -110,6 +115,8 @@ void fanq_request_note(struct fanq *client, struct request *request, const struc
     request->frame_end = output_end(&client->output);
     fanq_table_put(&client->table, request);
     list_append(&client->unsent, &request->order);
+    if (is_publish(request))
+        list_append(&client->kept, &request->kept);
     client->pending_count += request->weight;
     if (timeout_ms != UINT64_MAX)
         timer_start(client, request, timeout_ms);
@@ -163,7 +170,7 @@ int fanq_request_check_limits(const struct fanq *client, size_t count, size_t by
     if (client->pending_count > pending_max || count > pending_max - client->pending_count ||
         client->table.count >= pending_max)
         return FANQ_ERR_LIMIT;
-    if (fanq_pending_bytes(client) + bytes > client->options.pending_bytes_max)
+    if (fanq_output_held_bytes(client) + client->gathered_bytes + bytes > client->options.pending_bytes_max)
         return FANQ_ERR_LIMIT;
     return 0;
 }
@@ -206,6 +213,7 @@ void fanq_request_take(struct fanq *client, struct request *request)
     fanq_table_remove(&client->table, request->id);
     list_remove(&request->order);
     list_remove(&request->timer);
+    list_remove(&request->kept);
     client->pending_count -= request->weight;
     request->weight = 0;
 }
@@ -231,6 +239,7 @@ void fanq_requests_written(struct fanq *client)
 
         if (request->frame_end > client->output.written)
             return;
+        request->was_sent = true;
         list_remove(&request->order);
         list_append(&client->sent, &request->order);
     }
@@ -243,6 +252,12 @@ static bool ends_with_connection(const struct request *request)
            (request->kind == REQUEST_PUSH && request->consumer->stopping);
 }
 
+static bool comes_again(const struct fanq *client, const struct request *request)
+{
+    return request->repeatable || request->kind == REQUEST_PUSH ||
+           (client->remembered && is_publish(request));
+}
+
 static void end_each(struct fanq *client, struct link *head, bool was_sent)
 {
     struct link *next;
@@ -253,7 +268,7 @@ static void end_each(struct fanq *client, struct link *head, bool was_sent)
         next = at->next;
         if (ends_with_connection(request))
             fanq_request_end(client, request, 0);
-        else if (was_sent && !request->repeatable && request->kind != REQUEST_PUSH)
+        else if (was_sent && !comes_again(client, request))
             fanq_request_end(client, request, FANQ_ERR_UNKNOWN);
     }
 }
@@ -263,6 +278,19 @@ void fanq_requests_lost(struct fanq *client)
     end_each(client, &client->sent, true);
     end_each(client, &client->unsent, false);
     client->pinging = false;
+}
+
+void fanq_requests_forgotten(struct fanq *client)
+{
+    struct link *next;
+
+    for (struct link *at = client->kept.next; at != &client->kept; at = next) {
+        struct request *request = CONTAINER_OF(at, struct request, kept);
+
+        next = at->next;
+        if (request->was_sent)
+            fanq_request_end(client, request, FANQ_ERR_UNKNOWN);
+    }
 }
 
 /* A broker that keeps nothing has forgotten, with its run, all deliveries; numbers may mean other messages

@@ -157,6 +157,7 @@ int cmd_tail(struct cli *cli);
 int cmd_status(struct cli *cli);
 int cmd_ping(struct cli *cli);
 int cmd_top(struct cli *cli);
+int cmd_backup(struct cli *cli);
 int cmd_bench(struct cli *cli);
 int cmd_version(struct cli *cli);
 int cmd_help(struct cli *cli);

@@ -101,6 +101,11 @@ static const struct option ping_options[] = {
     OPTION_END,
 };
 
+static const struct option backup_options[] = {
+    {0, "no-check", OPTION_FLAG, OPTION(no_check), 0, NULL, "do not read the copy once more to check it"},
+    OPTION_END,
+};
+
 static const struct option bench_options[] = {
     {'d', "duration", OPTION_DURATION, OPTION(duration_ms), 0, "3s", "for so long"},
     {'s', "size", OPTION_BYTES, OPTION(size_bytes), 0, "128", "bytes of a message"},
@@ -159,6 +164,13 @@ const struct command commands[] = {
     {"top", "[PREFIX]", "a live table of the queues", NULL, top_options, 0, 1, cmd_top},
     {"ping", "", "ask the broker for a sign of life", "Exit code 5: there is none.", ping_options, 0, 0,
      cmd_ping},
+    {"backup", "DIRECTORY", "copy the broker's directory while it runs",
+     "To be run on the broker's machine, as the user that the broker runs as. The copy has all that was\n"
+     "answered before it began; DIRECTORY must not exist, and is there when the copy is complete. Then\n"
+     "fanqd --check, if there is a fanqd, reads it once more. To restore, start fanqd on the copy:\n"
+     "fanqd --dir DIRECTORY. A copy is the same broker at an earlier time: do not run both for one set of\n"
+     "clients. While a backup lasts the broker's log only grows.",
+     backup_options, 1, 1, cmd_backup},
     {"bench", "[pipe|fanout]", "how fast this broker is from here",
      "pipe: one client sends to a queue, receives and deletes, and tells the latency under that load.\n"
      "fanout: a load generator publishes to a topic whose queues push to many subscribers.\n"

@@ -34,6 +34,7 @@ struct options {
     bool once;
     bool topic;
     bool queue;
+    bool no_check;
     const char *file;
     const char *subject;
     const char *trace;

@@ -57,7 +57,9 @@ static struct core *make_core(const uint8_t *facts, uint64_t bytes, int *ret_err
                                    .account = "000000000000",
                                    .region = "us-east-1",
                                    .durable = true,
-                                   .connections_max = 1};
+                                   .connections_max = 1,
+                                   .producers_max = 2,
+                                   .producer_ms_max = 1000};
     struct effects effects;
     struct core *core;
 
@@ -137,6 +139,21 @@ static void put_catalogue(struct facts *f)
     put(f, (struct fact){.kind = FACT_OWN, .stream = 2, .queue_id = 3});
 }
 
+static void put_producers(struct facts *f)
+{
+    static const uint8_t ids[3][FANQ_PRODUCER_BYTES] = {"one", "another", "the third"};
+
+    for (int i = 0; i < 3; i++)
+        put(f, (struct fact){.kind = FACT_PRODUCER, .producer = ids[i], .seq = 100});
+    for (uint64_t first = 5; first < 60; first += 5)
+        put(f, (struct fact){.kind = FACT_REFUSED,
+                             .producer = ids[2],
+                             .first = first,
+                             .end = first + 3,
+                             .error = 15 + first % 2});
+    put(f, (struct fact){.kind = FACT_PRODUCER, .producer = ids[1], .seq = 101});
+}
+
 static void put_changes(struct facts *f)
 {
     put(f, (struct fact){.kind = FACT_GONE, .stream = 1, .queue_id = 3, .first = 12, .end = 20});
@@ -175,6 +192,7 @@ void fuzz_seeds(fuzz_seed_add add)
 
     put_catalogue(&facts);
     add(facts.data, facts.length);
+    put_producers(&facts);
     put_changes(&facts);
     add(facts.data, facts.length);
     put_ends(&facts);

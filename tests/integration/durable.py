@@ -67,9 +67,12 @@ class Durable(unittest.TestCase):
     flags = ()
 
     def setUp(self):
+        self.new_directory()
+        self.broker = None
+
+    def new_directory(self):
         self.data = tempfile.mkdtemp(prefix="fanq-test-")
         self.addCleanup(shutil.rmtree, self.data, True)
-        self.broker = None
 
     def start(self, *flags, env=None):
         self.broker = b = Broker("--dir", self.data, *self.flags, *flags, env=env)

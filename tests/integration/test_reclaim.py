@@ -4,6 +4,7 @@ import os
 import signal
 import struct
 import time
+import unittest
 
 import broker
 from broker import wait_until

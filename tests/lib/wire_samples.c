@@ -278,8 +278,8 @@ static void each_backup(reply_visit visit, void *context)
     static const uint64_t cold[] = {2, 65536};
     struct fanq_reply reply = {.op = FANQ_REPLY_BACKUP, .id = 19};
 
-    reply.backup = (struct fanq_backup_reply){FANQ_BYTES("/var/lib/fanq"), UINT64_MAX, INT64_MAX, 64 << 20,
-                                              numbers, NUMBER_COUNT, cold, 2};
+    reply.backup = (struct fanq_backup_reply){
+        FANQ_BYTES("/var/lib/fanq"), UINT64_MAX, INT64_MAX, 64 << 20, numbers, NUMBER_COUNT, cold, 2};
     visit(&reply, context);
     reply.backup = (struct fanq_backup_reply){text_of(1000), 1, 0, 64, numbers, 0, cold, 2};
     visit(&reply, context);

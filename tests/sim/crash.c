@@ -263,6 +263,8 @@ static void carry_out(struct world *w)
             break;
         case EFFECT_FETCH:
             sim_fail("a fetch, but everything is in memory");
+        case EFFECT_CLOSE:
+            sim_fail("a connection is closed, but nobody is a producer");
         }
     }
     effects_clear(&w->effects);

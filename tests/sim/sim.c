@@ -51,6 +51,8 @@ struct sim_options sim_options_default(uint64_t seed)
                  .queues_max = 1000,
                  .topics_max = 1000,
                  .subscriptions_max = 10000,
+                 .producers_max = 1000,
+                 .producer_ms_max = 1000 * 1000,
                  .waiters_per_connection_max = 1000,
                  .waits_max = 1000000,
                  .in_flight_per_queue_max = 120000,
@@ -264,6 +266,8 @@ static void effect_carry_out(struct sim *s, const struct effect *effect)
     case EFFECT_FETCH:
         fetch_start(s, effect->fetch.stream, effect->fetch.first_seq, effect->fetch.count);
         break;
+    case EFFECT_CLOSE:
+        sim_fail("a connection is closed, but nobody is a producer");
     }
 }
 

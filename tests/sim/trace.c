@@ -172,5 +172,8 @@ void trace_effect(FILE *out, const struct sim *s, const struct effect *e)
         fprintf(out, "%6lu turn %lu  fetch %lu:%lu+%lu\n", s->now_ms, s->turn, e->fetch.stream,
                 e->fetch.first_seq, e->fetch.count);
         break;
+    case EFFECT_CLOSE:
+        fprintf(out, "%6lu turn %lu  close %u\n", s->now_ms, s->turn, e->connection);
+        break;
     }
 }

@@ -326,7 +326,7 @@ static void unknown_operations_are_told_from_garbage(void **state)
     struct fanq_request request;
 
     assert_int_equal(DECODE(0, 1, 1), FANQ_ERR_UNSUPPORTED);
-    assert_int_equal(DECODE(27, 2, 1, 0x91, 5), FANQ_ERR_UNSUPPORTED);
+    assert_int_equal(DECODE(FANQ_OP_BACKUP_END + 1, 2, 1, 0x91, 5), FANQ_ERR_UNSUPPORTED);
     assert_int_equal(DECODE(63, 1, 1), FANQ_ERR_UNSUPPORTED);
     assert_int_equal(DECODE(63, 1, 0xc1), FANQ_ERR_PROTOCOL);
     for (size_t i = 0; i < sizeof(not_a_request) / sizeof(not_a_request[0]); i++)
