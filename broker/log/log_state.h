@@ -9,7 +9,9 @@
 #include "store.h"
 
 enum {
-    LOG_SPARES_WANTED = 2,
+    LOG_SPARES_WANTED = 2, /* with fewer, new ones are made */
+    LOG_SPARES_KEPT = 5,   /* with fewer, dead segments are recycled rather than removed */
+
     LOG_SPARES_MAX = 8,
     LOG_CHORES_MAX = 16 /* jobs of the store but reads */,
     LOG_READ_AHEAD_BYTES = 256 * 1024

@@ -1,6 +1,7 @@
-/* Jobs wait in three rows, by priority. store_work() does one step of the first job of the first row that has one, so a read
- * goes between two steps of a preparation, and both between two steps of anything else. So that consumers who read without a
- * pause do not keep checkpoints from being written for ever, one step in sixteen begins with the last row.
+/* Jobs wait in four rows, by priority: reads; what is short and lets segments be used again (checkpoints, indexes, removals);
+ * the filling of new segments, which would not be needed without it; moves. store_work() does one step of the first job of
+ * the first row that has one, so a read goes between two steps of anything else. So that consumers who read without a pause
+ * do not keep the others waiting for ever, one step in sixteen begins with the last row.
  *
  * Room: no more jobs are taken than all rows and the ring of completions can hold, so nothing is ever in the way of a
  * completion. */
@@ -13,7 +14,7 @@
 #include "proto/fanq_error.h"
 #include "store_task.h"
 
-enum { ROW_READ, ROW_PREPARE, ROW_REST, ROWS };
+enum { ROW_READ, ROW_SHORT, ROW_PREPARE, ROW_MOVE, ROWS };
 enum { STEPS_OF_LAST = 16 };
 
 struct row {
@@ -60,7 +61,11 @@ int store_new(const struct store_options *options, struct store **ret_store)
 
 static struct row *row_for(struct store *s, const struct store_job *job)
 {
-    return &s->rows[job->kind == STORE_READ ? ROW_READ : job->kind == STORE_PREPARE ? ROW_PREPARE : ROW_REST];
+    static const uint32_t rows[] = {
+        [STORE_READ] = ROW_READ,    [STORE_PREPARE] = ROW_PREPARE,  [STORE_INDEX] = ROW_SHORT,
+        [STORE_REMOVE] = ROW_SHORT, [STORE_CHECKPOINT] = ROW_SHORT, [STORE_MOVE] = ROW_MOVE};
+
+    return &s->rows[rows[job->kind]];
 }
 
 static void row_push(struct row *row, const struct store_job *job)

@@ -21,6 +21,7 @@ enum {
     CHECKPOINT_TIGHT_MS = 100, /* at the least, when the disk is almost full */
     SLICE_BYTES = 64 * 1024,
     RETRY_MS = 1000,
+    YOUNG_SEGMENTS = 3,
     TIGHT_SEGMENTS = 3 /* fewer can be made */
 };
 
@@ -213,22 +214,28 @@ static bool is_synced(const struct log *l, const struct segment_entry *s)
            l->done.synced_lsn > (s->number + 1) * l->directory.segment_bytes;
 }
 
+/* Most segments die young: those get no index, and go back to be spares. */
+static bool is_young(const struct log *l, const struct segment_entry *s)
+{
+    return !s->cold && s->number + YOUNG_SEGMENTS > log_segment_of(l, l->end_lsn);
+}
+
 static void seal(struct log *l)
 {
-    if (l->chores > 0)
-        return; /* one at a time */
     for (size_t i = 0; i < l->segment_count; i++) {
         struct segment_entry *s = &l->segments[i];
 
         if (s->state != SEGMENT_FULL || !is_synced(l, s))
             continue;
-        s->state = SEGMENT_SEALED;
-        if (live_bytes(l, s) == 0)
-            continue; /* it will go soon */
-        l->chores++;
-        log_submit(l, &(struct store_job){.kind = STORE_INDEX,
-                                          .segment = {s->cold ? DIRECTORY_COLD : DIRECTORY_LOG, s->number}});
-        return;
+        if (live_bytes(l, s) == 0) {
+            s->state = SEGMENT_SEALED; /* it will go soon */
+        } else if (l->chores == 0 && !is_young(l, s)) {
+            s->state = SEGMENT_SEALED;
+            l->chores++;
+            log_submit(l,
+                       &(struct store_job){.kind = STORE_INDEX,
+                                           .segment = {s->cold ? DIRECTORY_COLD : DIRECTORY_LOG, s->number}});
+        }
     }
 }
 
@@ -237,7 +244,7 @@ static void let_go(struct log *l, struct segment_entry *s)
     l->chores++;
     s->state = SEGMENT_LEAVING;
     s->dead = s->unkept = false;
-    if (!s->cold && spares_wanted(l))
+    if (!s->cold && l->spare_count + l->preparing < LOG_SPARES_KEPT)
         prepare(l, s->number);
     else
         log_submit(l, &(struct store_job){.kind = STORE_REMOVE,
