@@ -17,7 +17,8 @@
 #include "proto/fanq_error.h"
 
 enum {
-    CHECKPOINT_MS = 30 * 1000, /* as long as there is something new */
+    CHECKPOINT_MS = 30 * 1000,  /* as long as there is something new */
+    CHECKPOINT_SHORT_MS = 1000, /* the same when the disk is short */
     SLICE_BYTES = 64 * 1024,
     RETRY_MS = 1000,
     FREE_LOOK_MS = 1000,
@@ -303,6 +304,14 @@ void checkpoint_completed(struct log *l, const struct store_done *done)
         l->segments[i].unkept = l->segments[i].dead;
 }
 
+/* Soon when the disk is short: with it go the segments in which nothing lives any more. */
+static uint64_t checkpoint_at_ms(const struct log *l)
+{
+    uint64_t earlier = l->disk_short ? CHECKPOINT_MS - CHECKPOINT_SHORT_MS : 0;
+
+    return l->next_checkpoint_ms > earlier ? l->next_checkpoint_ms - earlier : 0;
+}
+
 /* Every segment's worth of log, or after a while; less often when a checkpoint is large. */
 static bool checkpoint_due(const struct log *l, uint64_t now_ms)
 {
@@ -311,7 +320,7 @@ static bool checkpoint_due(const struct log *l, uint64_t now_ms)
 
     if (enough < 2 * l->checkpoint_bytes)
         enough = 2 * l->checkpoint_bytes;
-    return since >= enough || (since > 0 && now_ms >= l->next_checkpoint_ms);
+    return since >= enough || (since > 0 && now_ms >= checkpoint_at_ms(l));
 }
 
 static void checkpoint_proceed(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms)
@@ -401,7 +410,7 @@ uint64_t log_next_ms(const struct log *l)
     if (l->checkpoint_state == CHECKPOINT_SLICES)
         return 0;
     if (l->checkpoint_state == CHECKPOINT_NONE && l->holders == 0 && l->end_lsn > l->newest_lsn)
-        next = l->next_checkpoint_ms;
+        next = checkpoint_at_ms(l);
     if (!l->witnessed && log_is_synced(l))
         next = least(next, l->last_commit_ms + LOG_WITNESS_MS);
     if (l->disk_short)
