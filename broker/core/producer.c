@@ -74,14 +74,17 @@ static struct refused *newest(struct producer *p)
     return p->refused_count == 0 ? NULL : &p->refused[p->refused_count - 1];
 }
 
-/* Makes one run of the two oldest, whose outcome is not known any more. */
+/* Makes one run of the two oldest, whose outcome is not known any more. No run reaches from below `applied` above it. */
 static void join_oldest(struct producer *p)
 {
-    p->refused[1].first = p->refused[0].first;
-    p->refused[1].err = FANQ_ERR_UNKNOWN;
-    p->refused[1].written = p->refused[0].written && p->refused[1].written;
+    uint32_t i = p->refused[0].first < p->applied && p->refused[1].first > p->applied ? 1 : 0;
+    struct refused *run = &p->refused[i];
+
+    run->last = run[1].last;
+    run->err = FANQ_ERR_UNKNOWN;
+    run->written &= run[1].written;
     p->refused_count--;
-    memmove(&p->refused[0], &p->refused[1], p->refused_count * sizeof(p->refused[0]));
+    memmove(run + 1, run + 2, (p->refused_count - i - 1) * sizeof(*run));
 }
 
 /* Nothing from id on was refused. */
