@@ -4,8 +4,7 @@
  * id up to that is answered as it was the first time. What was refused must not pass for applied when a later publish is,
  * so the refused ids below the last applied one are kept, too, as a few runs of neighbours with one error; when there
  * would be too many, the oldest become one run of which the outcome is not known any more. What was refused above the
- * last applied id needs no memory of its own: a client that did not get the answer sends it again before anything new,
- * and it is new to us.
+ * last applied id is new to us when it comes again: a client that did not get the answer sends it before anything new.
  *
  * Nothing here can fail but the making of a producer, so a publish that was applied is also noted. In a durable core the
  * facts that say so stand in the commit of the publish itself. A producer without a connection is forgotten after a time,
@@ -166,7 +165,6 @@ int producer_step(struct core *c, uint32_t connection, const uint8_t *id, struct
         effect_add(out, EFFECT_CLOSE)->connection = (uint32_t)(p->session - c->sessions);
     }
     p->session = s;
-    forget_refused(p, p->applied + 1);
     s->producer = p;
     list_remove(&p->link);
     list_append(&c->producers_connected, &p->link);

@@ -25,6 +25,7 @@ enum {
     UNDER_WAY_MAX = 512,
     RECORD_BYTES = FANQ_RECORD_PLAIN_BYTES + 4,
     BATCH_MAX = 4,
+    FORGET_SOON_MS = 50,
     NOBODY = -1
 };
 
@@ -151,8 +152,18 @@ static uint32_t waiting_count(const struct client *c)
     return count;
 }
 
+static bool any_applied(const struct client *c)
+{
+    for (uint32_t i = 0; i < c->publish_count; i++)
+        if (c->publishes[i].outcome == APPLIED)
+            return true;
+    return false;
+}
+
 static void send_again(struct world *w, struct client *c, bool known)
 {
+    SIM_CHECK(known || w->options.producer_ms_max == FORGET_SOON_MS || !any_applied(c),
+              "a producer is forgotten");
     for (uint32_t i = 0; i < c->publish_count; i++) {
         struct publish *p = &c->publishes[i];
 
@@ -463,7 +474,7 @@ static void world_begin(struct world *w)
     w->options.auto_create = false;
     w->options.view = (struct view){&w->log, crash_log_block};
     w->options.connections_max = CONNECTIONS;
-    w->options.producer_ms_max = rng_chance(&w->rng, 20) ? 50 : 1000000;
+    w->options.producer_ms_max = rng_chance(&w->rng, 20) ? FORGET_SOON_MS : 1000000000;
     w->now_ms = 1000;
     w->wall_ms = 1700000000000;
     w->cut_percent = rng_between(&w->rng, 1, 20);
