@@ -4,8 +4,7 @@
  * id up to that is answered as it was the first time. What was refused must not pass for applied when a later publish is,
  * so the refused ids below the last applied one are kept, too, as a few runs of neighbours with one error; when there
  * would be too many, the oldest become one run of which the outcome is not known any more. What was refused above the
- * last applied id needs no memory of its own: a client that did not get the answer sends it again before anything new,
- * and it is new to us.
+ * last applied id is new to us when it comes again: a client that did not get the answer sends it before anything new.
  *
  * Nothing here can fail but the making of a producer, so a publish that was applied is also noted. In a durable core the
  * facts that say so stand in the commit of the publish itself. A producer without a connection is forgotten after a time,
@@ -74,14 +73,17 @@ static struct refused *newest(struct producer *p)
     return p->refused_count == 0 ? NULL : &p->refused[p->refused_count - 1];
 }
 
-/* Makes one run of the two oldest, whose outcome is not known any more. */
+/* Makes one run of the two oldest, whose outcome is not known any more. No run reaches from below `applied` above it. */
 static void join_oldest(struct producer *p)
 {
-    p->refused[1].first = p->refused[0].first;
-    p->refused[1].err = FANQ_ERR_UNKNOWN;
-    p->refused[1].written = p->refused[0].written && p->refused[1].written;
+    uint32_t i = p->refused[0].first < p->applied && p->refused[1].first > p->applied ? 1 : 0;
+    struct refused *run = &p->refused[i];
+
+    run->last = run[1].last;
+    run->err = FANQ_ERR_UNKNOWN;
+    run->written &= run[1].written;
     p->refused_count--;
-    memmove(&p->refused[0], &p->refused[1], p->refused_count * sizeof(p->refused[0]));
+    memmove(run + 1, run + 2, (p->refused_count - i - 1) * sizeof(*run));
 }
 
 /* Nothing from id on was refused. */
@@ -163,7 +165,6 @@ int producer_step(struct core *c, uint32_t connection, const uint8_t *id, struct
         effect_add(out, EFFECT_CLOSE)->connection = (uint32_t)(p->session - c->sessions);
     }
     p->session = s;
-    forget_refused(p, p->applied + 1);
     s->producer = p;
     list_remove(&p->link);
     list_append(&c->producers_connected, &p->link);

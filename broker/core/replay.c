@@ -49,8 +49,10 @@ static int replay_queue(struct core *c, const struct fact *fact)
     if (q == NULL) {
         struct queue *other = queue_find(c, &name);
 
-        if (other != NULL) /* made when this one was deleted */
-            return other->id > fact->queue_id ? 0 : FANQ_ERR_INVALID;
+        if (other != NULL && other->id > fact->queue_id)
+            return 0; /* made when this one was deleted */
+        if (other != NULL)
+            queue_free(c, other); /* the fact of its end was lost, and the loss accepted */
         q = queue_make(c, &name, fact->queue_id);
     }
     if (q == NULL)
@@ -82,11 +84,13 @@ static int replay_topic(struct core *c, const struct fact *fact)
         return FANQ_ERR_INVALID;
     if (s->topic != NULL)
         return 0;
-    t = topic_find(c, &name);
-    if (t != NULL)
-        return t->stream->number > fact->stream ? 0 : FANQ_ERR_INVALID;
     if (s->owned)
         return FANQ_ERR_INVALID;
+    t = topic_find(c, &name);
+    if (t != NULL && t->stream->number > fact->stream)
+        return 0;
+    if (t != NULL)
+        topic_free(c, t); /* as with queues */
     t = topic_make(c, &name, s);
     if (t == NULL)
         return FANQ_ERR_NOMEM;

@@ -224,7 +224,7 @@ struct refused {
 struct producer {
     uint8_t id[FANQ_PRODUCER_BYTES];
     uint64_t applied;                         /* the greatest request id of a publish that was applied */
-    struct refused refused[REFUSED_RUNS_MAX]; /* rising; those above `applied` are of this connection */
+    struct refused refused[REFUSED_RUNS_MAX]; /* rising; one above `applied` may still be applied */
     uint32_t refused_count;
     struct session *session; /* its connection, or NULL */
     uint64_t rests_since_ms;

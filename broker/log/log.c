@@ -231,6 +231,15 @@ static int start_threads(struct log *l)
     return err;
 }
 
+static int refuse_damage(char error[LOG_ERROR_BYTES])
+{
+    snprintf(
+        error, LOG_ERROR_BYTES,
+        "the log is damaged, as reported above. fanqd --check says what is affected; --accept-loss goes on "
+        "without it");
+    return FANQ_ERR_IO;
+}
+
 static int replay(struct log *l, struct core *core, struct recovery_options *options,
                   char error[LOG_ERROR_BYTES])
 {
@@ -243,28 +252,25 @@ static int replay(struct log *l, struct core *core, struct recovery_options *opt
                                          : fanq_strerror(err));
         return err;
     }
-    if (r->damaged) {
-        snprintf(error, LOG_ERROR_BYTES,
-                 "the log is damaged, as reported above. fanqd --check says what is affected; --accept-loss "
-                 "goes on "
-                 "without it");
-        return FANQ_ERR_IO;
-    }
+    if (r->damaged)
+        return refuse_damage(error);
     err = recovery_secure(options, r);
     if (err != 0)
         snprintf(error, LOG_ERROR_BYTES, "cannot write to the log: %s", fanq_strerror(err));
     return err;
 }
 
-/* Queues must not wait for what is nowhere. */
-static int forget_missing(struct log *l, struct core *core)
+/* Queues must not wait for what is nowhere. Nothing but the loss of a whole file comes to light only here: a segment goes when a
+ * checkpoint knows of everything in it that it is gone. */
+static int forget_missing(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
 {
     uint64_t count = 0;
     int err = core_forget_missing(core, &count);
 
-    if (count > 0)
-        log_report(l, "%" PRIu64 " messages are lost, counted for each queue that had them", count);
-    return err;
+    if (err != 0 || count == 0)
+        return err;
+    log_report(l, "%" PRIu64 " messages are lost, counted for each queue that had them", count);
+    return l->options.accept_loss ? 0 : refuse_damage(error);
 }
 
 /* A run begins with a segment of its own: what the last one left behind its end is never appended to. */
@@ -275,8 +281,10 @@ int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
                                        .sink = {&r, restore_facts, restore_block, restore_report},
                                        .accept_loss = l->options.accept_loss,
                                        .verify = l->options.accept_loss};
-    int err = replay(l, core, &options, error);
+    int err;
 
+    error[0] = '\0';
+    err = replay(l, core, &options, error);
     if (err != 0)
         return err;
     err = core_replay_end(core, l->recovered.last_number + 1);
@@ -284,7 +292,7 @@ int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
         err = tail_restore_end(l->tail, l->recovered.next_log_number * l->directory.segment_bytes,
                                l->recovered.end_lsn);
     if (err == 0)
-        err = forget_missing(l, core);
+        err = forget_missing(l, core, error);
     if (err == 0) {
         tail_streams(l->tail, forget_unneeded, &r);
         l->end_lsn = l->done.written_lsn = l->done.synced_lsn = l->recovered.end_lsn;
@@ -294,7 +302,7 @@ int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
     }
     if (err == 0)
         err = start_threads(l);
-    if (err != 0)
+    if (err != 0 && error[0] == '\0')
         set_error(error, "cannot start the log", err == FANQ_ERR_IO ? -EIO : err);
     return err;
 }

@@ -17,8 +17,9 @@
 #include "proto/fanq_error.h"
 
 enum {
-    CHECKPOINT_MS = 30 * 1000, /* as long as there is something new */
-    CHECKPOINT_TIGHT_MS = 100, /* at the least, when the disk is almost full */
+    CHECKPOINT_MS = 30 * 1000,  /* as long as there is something new */
+    CHECKPOINT_SHORT_MS = 1000, /* the same when the disk is short */
+    CHECKPOINT_TIGHT_MS = 100,  /* at the least, when the disk is almost full */
     SLICE_BYTES = 64 * 1024,
     RETRY_MS = 1000,
     YOUNG_SEGMENTS = 3,
@@ -351,6 +352,14 @@ void checkpoint_completed(struct log *l, const struct store_done *done)
         l->segments[i].unkept = l->segments[i].dead;
 }
 
+/* Soon when the disk is short: with it go the segments in which nothing lives any more. */
+static uint64_t checkpoint_at_ms(const struct log *l)
+{
+    uint64_t earlier = l->disk_short ? CHECKPOINT_MS - CHECKPOINT_SHORT_MS : 0;
+
+    return l->next_checkpoint_ms > earlier ? l->next_checkpoint_ms - earlier : 0;
+}
+
 /* Every segment's worth of log, or after a while; less often when a checkpoint is large. When the disk is almost full each
  * one that lets a segment go is worth it. */
 static bool checkpoint_due(const struct log *l, uint64_t now_ms)
@@ -360,7 +369,7 @@ static bool checkpoint_due(const struct log *l, uint64_t now_ms)
 
     if (enough < 2 * l->checkpoint_bytes)
         enough = 2 * l->checkpoint_bytes;
-    if (since >= enough || (since > 0 && now_ms >= l->next_checkpoint_ms))
+    if (since >= enough || (since > 0 && now_ms >= checkpoint_at_ms(l)))
         return true;
     return since > 2 * l->checkpoint_bytes && disk_is_tight(l) &&
            now_ms + CHECKPOINT_MS >= l->next_checkpoint_ms + CHECKPOINT_TIGHT_MS && any_waits_to_go(l);
@@ -462,7 +471,7 @@ uint64_t log_next_ms(const struct log *l)
     if (l->checkpoint_state == CHECKPOINT_SLICES)
         return 0;
     if (l->checkpoint_state == CHECKPOINT_NONE && l->holders == 0 && l->end_lsn > l->newest_lsn)
-        next = l->next_checkpoint_ms;
+        next = checkpoint_at_ms(l);
     if (!l->witnessed && log_is_synced(l))
         next = least(next, l->last_commit_ms + LOG_WITNESS_MS);
     if (l->disk_short)

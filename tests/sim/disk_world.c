@@ -183,13 +183,18 @@ void world_kill(struct disk_world *w)
 }
 
 /* Without a sync before the answer, what was answered may be lost. */
-void world_crash(struct disk_world *w, enum sim_disk_crash crash)
+void world_halt(struct disk_world *w)
 {
     if (w->log != NULL && w->options.sync == WRITER_SYNC_GROUP)
         w->truth.floor = w->truth.told;
     broker_free(w);
-    sim_disk_crash(w->disk, crash);
     clients_forget(w);
+}
+
+void world_crash(struct disk_world *w, enum sim_disk_crash crash)
+{
+    world_halt(w);
+    sim_disk_crash(w->disk, crash);
 }
 
 /* ---- effects ---- */

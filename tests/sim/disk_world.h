@@ -110,6 +110,8 @@ bool world_settle(struct disk_world *w);
 void world_close(struct disk_world *w);
 void world_kill(struct disk_world *w);
 void world_crash(struct disk_world *w, enum sim_disk_crash crash);
+/* The power goes, and what becomes of the disk is not decided yet: world_fork() and sim_disk_crash() do. */
+void world_halt(struct disk_world *w);
 
 /* Everything that the broker shows is as it must be; it runs on meanwhile. */
 void world_look(struct disk_world *w);
