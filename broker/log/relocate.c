@@ -149,7 +149,7 @@ static void commit_place(struct log *l, uint64_t bytes)
     if (r->cold != 0 && r->offset + bytes <= l->directory.segment_bytes)
         return;
     if (r->cold != 0)
-        segments_cold_full(l, r->cold);
+        segments_cold_full(l, r->cold, true);
     r->cold = l->next_cold++;
     r->offset = 0;
     r->number = r->hash = 0;
@@ -229,7 +229,7 @@ static void give_up(struct log *l, const char *why, uint64_t now_ms)
     log_report(l, "cannot move what is left of a segment: %s", why);
     l->relocation.state = RELOCATION_RESTS;
     if (l->relocation.cold != 0)
-        segments_cold_full(l, l->relocation.cold);
+        segments_cold_full(l, l->relocation.cold, false);
     l->relocation.cold = 0; /* what failed is not appended to */
     l->relocation.retry_ms = now_ms + RETRY_MS;
 }

@@ -79,12 +79,13 @@ int segments_add_cold(struct log *l, uint64_t number)
     return table_add(l, number, true, SEGMENT_FILLING);
 }
 
-void segments_cold_full(struct log *l, uint64_t number)
+/* One of which a move failed gets no index: what is read of its end may never have reached the disk. */
+void segments_cold_full(struct log *l, uint64_t number, bool whole)
 {
     struct segment_entry *s = table_find(l, true, number);
 
     if (s != NULL)
-        s->state = SEGMENT_FULL;
+        s->state = whole ? SEGMENT_FULL : SEGMENT_SEALED;
 }
 
 bool segments_is_leaving(struct log *l, bool cold, uint64_t number)
@@ -128,7 +129,9 @@ static int restore_segment(struct log *l, const struct directory_segment *found)
     bool cold = found->kind == DIRECTORY_COLD;
     bool cut =
         !cold && (l->recovered.end_lsn == 0 || found->number > log_segment_of(l, l->recovered.end_lsn - 1));
-    int err = table_add(l, found->number, cold, found->has_index || cut ? SEGMENT_SEALED : SEGMENT_FULL);
+    /* A cold one without an index may have had a move that failed. */
+    int err =
+        table_add(l, found->number, cold, found->has_index || cut || cold ? SEGMENT_SEALED : SEGMENT_FULL);
 
     if (err == 0)
         l->segments[l->segment_count - 1].cut = cut;
