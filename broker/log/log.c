@@ -503,13 +503,14 @@ static void read_completed(struct log *l, const struct store_done *done)
     struct fetch *f = done->job.owner;
     const struct block_header *block = (const struct block_header *)f->read.data;
     int error = done->error;
+    bool needed;
 
     if (error == 0 && (block->stream != f->read.stream || block->first_seq != f->read.first_seq ||
                        sizeof(*block) + block->bytes != f->read.bytes))
         error = -EBADMSG; /* a good block, but another one */
     l->fetching_count--;
-    tail_fetch_end(l->tail, &f->read, error == 0);
-    if (error != 0) {
+    needed = tail_fetch_end(l->tail, &f->read, error == 0);
+    if (error != 0 && needed) { /* else its segment may be gone, as it should be */
         log_report(l, "cannot read %u bytes at place %llx of the log: %s", f->read.bytes,
                    (unsigned long long)f->read.place,
                    error == -EBADMSG ? "they are damaged (fanqd --check says what is affected)"
