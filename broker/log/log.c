@@ -199,7 +199,7 @@ static void forget_unneeded(void *context, uint64_t stream)
         tail_stream_end(r->log->tail, stream);
 }
 
-static int start_threads(struct log *l)
+static int make_workers(struct log *l)
 {
     const struct log_options *o = &l->options;
     const struct writer_options writer = {.directory = &l->directory,
@@ -215,16 +215,21 @@ static int start_threads(struct log *l)
         .directory = &l->directory, .notify = o->notify, .context = o->context};
     int err = writer_new(&writer, &l->writer);
 
-    if (err == 0)
-        err = store_new(&store, &l->store);
-    if (err == 0 && o->threads)
+    return err == 0 ? store_new(&store, &l->store) : err;
+}
+
+static int start_threads(struct log *l)
+{
+    int err = 0;
+
+    if (l->options.threads)
         err = worker_start(&(struct worker_options){.name = "fanq-log",
                                                     .work = writer_work,
                                                     .context = l->writer,
                                                     .spin_us = SPIN_US,
                                                     .sleep_ms = writer_sleep_ms},
                            &l->writer_thread);
-    if (err == 0 && o->threads)
+    if (err == 0 && l->options.threads)
         err = worker_start(
             &(struct worker_options){.name = "fanq-store", .work = store_work, .context = l->store},
             &l->store_thread);
@@ -273,6 +278,8 @@ static int forget_missing(struct log *l, struct core *core, char error[LOG_ERROR
     return l->options.accept_loss ? 0 : refuse_damage(error);
 }
 
+static int begin_run(struct log *l, char error[LOG_ERROR_BYTES]);
+
 /* A run begins with a segment of its own: what the last one left behind its end is never appended to. */
 int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
 {
@@ -287,7 +294,7 @@ int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
     err = replay(l, core, &options, error);
     if (err != 0)
         return err;
-    err = core_replay_end(core, l->recovered.last_number + 1);
+    err = core_replay_end(core, l->recovered.last_number + 2); /* begin_run() makes one */
     if (err == 0)
         err = tail_restore_end(l->tail, l->recovered.next_log_number * l->directory.segment_bytes,
                                l->recovered.end_lsn);
@@ -300,6 +307,10 @@ int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
         l->witnessed = true;
         err = segments_restore(l);
     }
+    if (err == 0)
+        err = make_workers(l);
+    if (err == 0)
+        err = begin_run(l, error);
     if (err == 0)
         err = start_threads(l);
     if (err != 0 && error[0] == '\0')
@@ -364,6 +375,28 @@ int log_append(struct log *l, const struct commit *commit)
     l->last_commit_ms = l->options.now_ns(l->options.context) / 1000000;
     l->waiting[(l->waiting_head + l->waiting_count++) & (l->waiting_capacity - 1)] = job;
     pass_on(l);
+    return 0;
+}
+
+/* The first commit of a run says where it went on from, and is on the disk before anything else happens: what recovery cut
+ * off stays cut off, whatever comes to light on the disk after another crash. */
+static int begin_run(struct log *l, char error[LOG_ERROR_BYTES])
+{
+    const struct commit nothing = {.number = l->last_number + 1, .time_ms = l->options.wall_ms};
+    int err = log_append(l, &nothing);
+
+    if (err != 0)
+        return err;
+    writer_sync_soon(l->writer);
+    while (writer_work(l->writer))
+        ;
+    (void)writer_done(l->writer, &l->done);
+    if (l->done.error != 0) {
+        set_error(error, "cannot write to the log", l->done.error);
+        return FANQ_ERR_IO;
+    }
+    assert(log_is_synced(l));
+    tail_written(l->tail, l->done.written_lsn);
     return 0;
 }
 
@@ -504,14 +537,14 @@ static void read_completed(struct log *l, const struct store_done *done)
     struct fetch *f = done->job.owner;
     const struct block_header *block = (const struct block_header *)f->read.data;
     int error = done->error;
+    bool needed;
 
     if (error == 0 && (block->stream != f->read.stream || block->first_seq != f->read.first_seq ||
                        sizeof(*block) + block->bytes != f->read.bytes))
         error = -EBADMSG; /* a good block, but another one */
     l->fetching_count--;
-    tail_fetch_end(l->tail, &f->read, error == 0);
-    if (error != 0 &&
-        !segments_is_leaving(l, place_is_cold(f->read.place), log_segment_of(l, place_lsn(f->read.place)))) {
+    needed = tail_fetch_end(l->tail, &f->read, error == 0);
+    if (error != 0 && needed) { /* else its segment may be gone, as it should be */
         log_report(l, "cannot read %u bytes at place %llx of the log: %s", f->read.bytes,
                    (unsigned long long)f->read.place,
                    error == -EBADMSG ? "they are damaged (fanqd --check says what is affected)"

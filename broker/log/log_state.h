@@ -151,7 +151,6 @@ void checkpoint_completed(struct log *l, const struct store_done *done);
 
 int segments_add_cold(struct log *l, uint64_t number); /* 0 or FANQ_ERR_NOMEM */
 void segments_cold_full(struct log *l, uint64_t number, bool whole);
-bool segments_is_leaving(struct log *l, bool cold, uint64_t number); /* or gone */
 
 bool disk_is_tight(const struct log *l); /* there is not much more than what is used */
 

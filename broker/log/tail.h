@@ -110,8 +110,9 @@ struct tail_read {
  * memory, on its way, or not needed); FANQ_ERR_NO_ROOM: the cache is full of what is on its way. */
 int tail_fetch_begin(struct tail *t, uint64_t stream, uint64_t seq, struct tail_read *ret_read);
 
-/* It has come, and is checked; or it has not. Afterwards it may leave again whenever there is need. */
-void tail_fetch_end(struct tail *t, const struct tail_read *read, bool came);
+/* It has come, and is checked; or it has not. Afterwards it may leave again whenever there is need. False: meanwhile it is not
+ * needed any more, or is needed from another place, so that not to have it harms nobody. */
+bool tail_fetch_end(struct tail *t, const struct tail_read *read, bool came);
 
 /* ---- with a log: segments ---- */
 

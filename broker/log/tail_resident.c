@@ -210,7 +210,7 @@ static struct index_entry *entry_waiting(struct tail *t, const struct tail_read 
                : NULL;
 }
 
-void tail_fetch_end(struct tail *t, const struct tail_read *read, bool came)
+bool tail_fetch_end(struct tail *t, const struct tail_read *read, bool came)
 {
     struct index_entry *e = entry_waiting(t, read);
 
@@ -229,4 +229,5 @@ void tail_fetch_end(struct tail *t, const struct tail_read *read, bool came)
             (struct resident){.stream = read->stream, .seq = read->first_seq, .records = e->block.records});
     }
     pages_unuse(&t->pages, read->data, read->bytes);
+    return e != NULL && entry_place(e) == read->place;
 }

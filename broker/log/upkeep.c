@@ -88,13 +88,6 @@ void segments_cold_full(struct log *l, uint64_t number, bool whole)
         s->state = whole ? SEGMENT_FULL : SEGMENT_SEALED;
 }
 
-bool segments_is_leaving(struct log *l, bool cold, uint64_t number)
-{
-    const struct segment_entry *s = table_find(l, cold, number);
-
-    return s == NULL || s->state == SEGMENT_LEAVING;
-}
-
 /* ---- spares ---- */
 
 static void prepare(struct log *l, uint64_t recycle)

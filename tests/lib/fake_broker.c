@@ -226,6 +226,8 @@ void fake_broker_hello(struct fake_broker *broker, struct fanq *client)
                                                      .epoch = broker->epoch,
                                                      .server = FANQ_BYTES("fake"),
                                                      .storage = storage,
+                                                     .has_producer = broker->keeps_producers,
+                                                     .producer_known = broker->knows_producer,
                                                      .frame_bytes_max = FANQ_FRAME_BYTES_MAX_DEFAULT,
                                                      .message_bytes_max = FANQ_MESSAGE_BYTES_MAX_DEFAULT}});
 }
@@ -238,6 +240,9 @@ void fake_broker_greet(struct fake_broker *broker, struct fanq *client)
     struct fanq_request hello = fake_broker_take(broker, client);
     if (hello.op != FANQ_OP_HELLO || hello.id != 0)
         fail("the client does not greet");
+    memset(broker->producer, 0, sizeof(broker->producer));
+    if (hello.hello.producer.length > 0)
+        memcpy(broker->producer, hello.hello.producer.data, sizeof(broker->producer));
     fake_broker_hello(broker, client);
     while (fanq_state(client) != FANQ_CLIENT_READY) {
         if (now_ms() > end_ms)

@@ -15,6 +15,9 @@ struct fake_broker {
     int socket;
     uint64_t epoch; /* what the greeting says; a test changes it to play a restart */
     const char *storage;
+    bool keeps_producers; /* what it answers to a HELLO with a producer */
+    bool knows_producer;
+    uint8_t producer[FANQ_PRODUCER_BYTES]; /* of the last HELLO that it took itself; zeroes: none */
     size_t piece_bytes; /* answers are written in pieces of so many bytes, with a round of the client between
                            them; 0: whole */
     uint8_t *input;

@@ -31,7 +31,7 @@ static void trace(const struct disk_world *w, const char *what, uint64_t number)
 {
     if (tracing)
         fprintf(stderr, "%s %lu: commits %lu, answered %lu, safe %lu; log error %d, %lu operations\n", what,
-                number, w->truth.appended, w->truth.told, w->truth.floor, w->error,
+                number, w->truth.appended, w->truth.told, w->truth.safe, w->error,
                 sim_disk_operations(w->disk));
 }
 

@@ -25,6 +25,8 @@ static void shown_one(struct disk_world *w, const struct fanq_peeked_slice *p, u
 
     SIM_CHECK(!s->seen[uid], "queue %u has message %u twice", s->slot, uid);
     s->seen[uid] = true;
+    if (w->seen != NULL)
+        w->seen[s->slot][uid] = true;
     w->deliveries[s->slot][uid] = p->slice.deliveries;
     w->delays[s->slot][uid] = p->due_ms > 0 ? w->now_ms + p->due_ms : 0;
     if (w->truth.lossy)

@@ -23,7 +23,7 @@ struct disk_world *world_new(const struct disk_options *options, struct sim_disk
     w->truth.wall_ms = 1700000000000;
     w->truth.salt = seed;
     w->now_ms = 1000;
-    w->asks = calloc(DISK_ASKS_MAX, sizeof(*w->asks));
+    w->asks = malloc(DISK_ASKS_MAX * sizeof(*w->asks));
     SIM_CHECK(w->asks != NULL, "out of memory");
     effects_init(&w->effects);
     arena_init(&w->requests);
@@ -132,7 +132,7 @@ static void cut(struct disk_world *w)
     SIM_CHECK(!w->truth.floor_is_all || kept == w->truth.appended, "closed with commit %lu, opened with %lu",
               w->truth.appended, kept);
     crash_model_cut(&w->truth.model, kept);
-    w->truth.appended = w->truth.told = w->truth.floor = kept;
+    w->truth.appended = w->truth.told = w->truth.safe = w->truth.floor = kept;
     w->truth.floor_is_all = false;
 }
 
@@ -167,7 +167,9 @@ void world_close(struct disk_world *w)
     while (log_work_writer(w->log))
         continue;
     w->truth.floor_is_all = log_poll(w->log, &synced) == 0;
-    w->truth.floor = w->truth.floor_is_all ? w->truth.appended : w->truth.told;
+    w->truth.floor = w->truth.told;
+    if (w->truth.floor_is_all)
+        w->truth.floor = w->truth.safe = w->truth.appended;
     broker_free(w);
     sim_disk_kill(w->disk);
     clients_forget(w);
@@ -185,7 +187,9 @@ void world_kill(struct disk_world *w)
 /* Without a sync before the answer, what was answered may be lost. */
 void world_halt(struct disk_world *w)
 {
-    if (w->log != NULL && w->options.sync == WRITER_SYNC_GROUP)
+    if (w->options.sync != WRITER_SYNC_GROUP)
+        w->truth.floor = w->truth.safe;
+    else if (w->log != NULL)
         w->truth.floor = w->truth.told;
     broker_free(w);
     clients_forget(w);
@@ -272,7 +276,7 @@ static bool poll(struct disk_world *w)
         world_step(w, &(struct event){.kind = EVENT_SYNCED, .synced = synced});
     }
     if (log_is_synced(w->log))
-        w->truth.floor = w->truth.appended; /* whatever happens */
+        w->truth.safe = w->truth.appended;
     while (log_resident(w->log, &resident.resident.stream, &resident.resident.first_seq,
                         &resident.resident.count))
         world_step(w, &resident);
