@@ -12,12 +12,14 @@
 #include <string.h>
 
 #include "disk_world.h"
+#include "log/log_state.h"
 
 enum {
     OPS_BEFORE_MAX = 1500,
     OPS_BEHIND = 150,
     OPS_HELD_MAX = 300,
     BACKUPS = 4,
+    BUSY_TURNS_MAX = 500,
     STILL_TURNS_MAX = 5000,
     UNSEEN_EPOCHS_MIN = 500
 };
@@ -129,12 +131,28 @@ static void copy_files(struct backup *b)
     copy_file(b, "identity", UINT64_MAX);
 }
 
+/* To moments at which a hold has something to wait for. */
+static void wait_until_busy(struct disk_world *w)
+{
+    bool want_checkpoint = rng_chance(&w->rng, 50);
+
+    for (int turns = 0; turns < BUSY_TURNS_MAX; turns++) {
+        if (want_checkpoint ? w->log->checkpoint_state != CHECKPOINT_NONE : w->log->chores > 0)
+            return;
+        some_turns(w, 5);
+    }
+}
+
 /* Gives a world in which a broker can be started on the copy. */
 static struct disk_world *back_up(struct disk_world *w)
 {
-    struct backup b = {.from = w, .to = sim_disk_new(rng_next(&w->rng)), .end_lsn = log_hold(w->log)};
-    struct disk_world *copy = world_fork(w, rng_next(&w->rng));
+    struct backup b = {.from = w, .to = sim_disk_new(rng_next(&w->rng))};
+    struct disk_world *copy;
 
+    if (rng_chance(&w->rng, 50))
+        wait_until_busy(w);
+    b.end_lsn = log_hold(w->log);
+    copy = world_fork(w, rng_next(&w->rng));
     copy->truth.floor = copy->truth.appended; /* all that was appended by now, */
     copy->truth.floor_is_all = true;          /* and nothing that came later */
     copy->truth.salt = w->truth.salt;
