@@ -44,6 +44,8 @@ struct disk_hold {
 };
 
 /* What outlives the broker. */
+enum { DISK_FAILED_MAX = 16 };
+
 struct disk_truth {
     struct crash_model model;
     uint64_t wall_ms;
@@ -56,7 +58,12 @@ struct disk_truth {
     uint64_t salt; /* of the contents */
     uint64_t incarnations[CRASH_QUEUES];
     uint32_t delivered[CRASH_QUEUES][CRASH_UIDS]; /* the highest count of deliveries ever seen */
-    bool lossy;                                   /* loss was accepted: less than all may be there */
+    /* Starts that failed, since the last one that did not: their first commits may be on the disk all the same. */
+    struct {
+        uint64_t epoch, kept; /* of the run; the newest commit of the model that it found */
+    } failed[DISK_FAILED_MAX];
+    uint32_t failed_count;
+    bool lossy; /* loss was accepted: less than all may be there */
 };
 
 struct disk_shown;
