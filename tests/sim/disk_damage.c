@@ -96,6 +96,8 @@ static struct disk_world *make(void)
     do
         SIM_CHECK(world_settle(w), "the log has ended");
     while (log_next_ms(w->log) == w->now_ms || !log_is_synced(w->log));
+    SIM_CHECK(w->truth.model.events[w->truth.model.count - 1].commit < w->truth.appended,
+              "no commit says that the last one is safe");
     world_close(w);
     drop_spares(w);
     return w;

@@ -131,6 +131,8 @@ static void cut(struct disk_world *w)
               w->truth.appended);
     SIM_CHECK(!w->truth.floor_is_all || kept == w->truth.appended, "closed with commit %lu, opened with %lu",
               w->truth.appended, kept);
+    if (kept < w->truth.appended)
+        w->hold_count = 0; /* some may be of what never was */
     crash_model_cut(&w->truth.model, kept);
     w->truth.appended = w->truth.told = w->truth.safe = w->truth.floor = kept;
     w->truth.floor_is_all = false;

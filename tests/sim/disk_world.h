@@ -139,7 +139,7 @@ bool world_work(struct disk_world *w, uint32_t writer_percent, uint32_t store_pe
 void clients_ask(struct disk_world *w);
 void clients_expire(struct disk_world *w);
 void clients_reply(struct disk_world *w, const struct fanq_reply *reply);
-void clients_forget(struct disk_world *w); /* the broker is gone, and with it what it had handed out */
+void clients_forget(struct disk_world *w); /* the broker is gone: nothing is in flight any more */
 
 /* The record of a message, a function of its number. */
 uint32_t record_bytes(const struct disk_world *w, uint32_t uid);
