@@ -278,8 +278,6 @@ static int forget_missing(struct log *l, struct core *core, char error[LOG_ERROR
     return l->options.accept_loss ? 0 : refuse_damage(error);
 }
 
-static int begin_run(struct log *l, char error[LOG_ERROR_BYTES]);
-
 /* A run begins with a segment of its own: what the last one left behind its end is never appended to. */
 int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
 {
@@ -294,7 +292,7 @@ int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
     err = replay(l, core, &options, error);
     if (err != 0)
         return err;
-    err = core_replay_end(core, l->recovered.last_number + 2); /* begin_run() makes one */
+    err = core_replay_end(core, l->recovered.last_number + 1);
     if (err == 0)
         err = tail_restore_end(l->tail, l->recovered.next_log_number * l->directory.segment_bytes,
                                l->recovered.end_lsn);
@@ -309,8 +307,6 @@ int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
     }
     if (err == 0)
         err = make_workers(l);
-    if (err == 0)
-        err = begin_run(l, error);
     if (err == 0)
         err = start_threads(l);
     if (err != 0 && error[0] == '\0')
@@ -375,28 +371,6 @@ int log_append(struct log *l, const struct commit *commit)
     l->last_commit_ms = l->options.now_ns(l->options.context) / 1000000;
     l->waiting[(l->waiting_head + l->waiting_count++) & (l->waiting_capacity - 1)] = job;
     pass_on(l);
-    return 0;
-}
-
-/* The first commit of a run says where it went on from, and is on the disk before anything else happens: what recovery cut
- * off stays cut off, whatever comes to light on the disk after another crash. */
-static int begin_run(struct log *l, char error[LOG_ERROR_BYTES])
-{
-    const struct commit nothing = {.number = l->last_number + 1, .time_ms = l->options.wall_ms};
-    int err = log_append(l, &nothing);
-
-    if (err != 0)
-        return err;
-    writer_sync_soon(l->writer);
-    while (writer_work(l->writer))
-        ;
-    (void)writer_done(l->writer, &l->done);
-    if (l->done.error != 0) {
-        set_error(error, "cannot write to the log", l->done.error);
-        return FANQ_ERR_IO;
-    }
-    assert(log_is_synced(l));
-    tail_written(l->tail, l->done.written_lsn);
     return 0;
 }
 

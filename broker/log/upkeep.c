@@ -131,6 +131,42 @@ static int restore_segment(struct log *l, const struct directory_segment *found)
     return err;
 }
 
+enum { WIPE_BYTES = 4096 };
+
+/* The last run may have written its first commit to a spare, and the power went before the spare's new name was on the disk.
+ * That commit was cut off; but it would be found again, at the place and in the chain where this run's first one belongs,
+ * if that were torn. Behind it nothing can be in the chain. */
+static int spare_wipe(struct log *l, uint64_t number)
+{
+    static const uint8_t zeros[WIPE_BYTES];
+    const struct io *io = &l->directory.io;
+    char name[DIRECTORY_NAME_BYTES_MAX];
+    int file, err;
+
+    directory_segment_name(name, DIRECTORY_SPARE, number);
+    err = io->open(io->context, name, IO_WRITE, &file);
+    if (err != 0)
+        return err;
+    err = io_write(io, file, zeros, sizeof(zeros), 0);
+    if (err == 0)
+        err = io->sync(io->context, file);
+    io->close(io->context, file);
+    return err;
+}
+
+/* One that cannot be wiped is not used. */
+static void spare_restore(struct log *l, uint64_t number)
+{
+    int err = l->spare_count < LOG_SPARES_MAX ? spare_wipe(l, number) : -EMLINK;
+
+    if (err == 0)
+        l->spares[l->spare_count++] = number;
+    else if (err != -EMLINK)
+        log_report(l, "cannot use spare %llu: %s", (unsigned long long)number, strerror(-err));
+    if (l->next_spare <= number)
+        l->next_spare = number + 1;
+}
+
 int segments_restore(struct log *l)
 {
     struct directory_segment *found;
@@ -144,10 +180,7 @@ int segments_restore(struct log *l)
     err = 0;
     for (size_t i = 0; err == 0 && i < count; i++) {
         if (found[i].kind == DIRECTORY_SPARE) {
-            if (l->spare_count < LOG_SPARES_MAX)
-                l->spares[l->spare_count++] = found[i].number;
-            if (l->next_spare <= found[i].number)
-                l->next_spare = found[i].number + 1;
+            spare_restore(l, found[i].number);
         } else {
             err = restore_segment(l, &found[i]);
         }

@@ -365,7 +365,7 @@ static inline struct fanq_content fanq_text(const char *text)
 /* What became of a message. */
 struct fanq_sent {
     struct fanq_error error;
-    bool has_id; /* the rest is set: it was wanted and there is no error */
+    bool has_id; /* the rest is set: it was wanted, there is no error, and it was not sent again */
     uint64_t stream;
     uint64_t epoch;
     uint64_t seq;
@@ -397,7 +397,8 @@ struct fanq_refused {
 struct fanq_batch_sent {
     struct fanq_error error;
     size_t count; /* how many were taken */
-    bool has_id;  /* the ids below are set: the first content wanted it. Taken messages count up from
+    bool
+        has_id; /* the ids below are set: the first content wanted it, and it was not sent again. Taken messages count up from
                      first_seq. */
     uint64_t stream;
     uint64_t epoch;

@@ -35,9 +35,10 @@ static void put_json(const struct content *content, const struct fanq_sent *sent
     char id[ID_BYTES];
 
     json_object_begin(&json, NULL);
-    json_text(&json, "id", id_text(sent, id));
+    if (sent->has_id)
+        json_text(&json, "id", id_text(sent, id));
     json_text(&json, content->topic ? "topic" : "queue", content->name);
-    if (content->topic)
+    if (content->topic && sent->has_id)
         json_number(&json, "subscriptions", sent->subscription_count);
     json_bool(&json, "created", created);
     json_object_end(&json);
@@ -48,6 +49,11 @@ static void say(const struct content *content, const struct fanq_sent *sent, boo
 {
     char id[ID_BYTES];
 
+    if (!sent->has_id) {
+        cli_say("%s to %s; the connection was lost meanwhile, and its id with the first answer",
+                content->topic ? "published" : "sent", content->name);
+        return;
+    }
     id_text(sent, id);
     if (!content->topic) {
         cli_say("sent %s to %s%s", id, content->name, created ? " (created)" : "");
@@ -66,7 +72,7 @@ static int put_outcome(struct cli *cli, const struct content *content, const str
 
     if (cli->options.json)
         put_json(content, sent, created);
-    else if (cli->options.verbose)
+    else if (cli->options.verbose && sent->has_id)
         puts(id_text(sent, id));
     say(content, sent, created);
     return cli_flush();

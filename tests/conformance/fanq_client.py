@@ -140,12 +140,12 @@ class Batch:
 
 
 class Client:
-    def __init__(self, port, host="127.0.0.1", timeout=30, name="python-conformance/1"):
+    def __init__(self, port, host="127.0.0.1", timeout=30, name="python-conformance/1", producer=None):
         self.socket = socket.create_connection((host, port), timeout)
         self.reader = self.socket.makefile("rb")
         self.ids = itertools.count(1)
         self.waiting = {}  # request id -> replies that came while another was waited for
-        self.hello = self.call(HELLO, "fanq", 1, 1, name)
+        self.hello = self.call(HELLO, "fanq", 1, 1, name, *([producer] if producer else []))
         self.epoch = self.hello[1]
 
     def close(self):
@@ -162,6 +162,11 @@ class Client:
         request_id = next(self.ids)
         self.send_frame(pack([op, request_id, *fields]))
         return request_id
+
+    def repeat(self, request_id, op, *fields):
+        """Sends a request under an id of its own choice: what an earlier connection was not told the end of."""
+        self.send_frame(pack([op, request_id, *fields]))
+        return self.wait(request_id)
 
     def read_reply(self):
         header = self.reader.read(4)

@@ -93,6 +93,53 @@ class ConformanceTest(unittest.TestCase):
         self.assertGreater(epoch, 0)
         self.assertGreater(frame_bytes_max, message_bytes_max)
 
+    # -- producers: section 6 --
+
+    def connect_producer(self, producer, known):
+        client = Client(self.broker.port, producer=producer)
+        self.addCleanup(client.close)
+        self.assertEqual(client.hello[7], known)
+        return client
+
+    def test_repeated_publish_is_applied_once(self):
+        producer = os.urandom(16)
+        client = self.connect_producer(producer, False)
+        first = client.repeat(100, fanq.PUBLISH, self.topic, 1, [record(b"one")])
+        self.assertEqual(first[0], fanq.R_PUBLISHED)
+        client.close()
+        client = self.connect_producer(producer, True)
+        op, (stream, _, _, count, *_) = client.repeat(100, fanq.PUBLISH, self.topic, 1, [record(b"one")])
+        self.assertEqual((op, stream, count), (fanq.R_PUBLISHED, 0, 1))
+        self.assertEqual(client.repeat(100, fanq.PUBLISH, self.topic, 0, [record(b"one")]), (fanq.R_OK_RANGE, [1]))
+        client.repeat(101, fanq.SEND, self.queue, 0, [record(b"two")])
+        self.assertEqual([m.body for m in self.client.receive(self.queue).messages], [b"one", b"two"])
+
+    def test_refused_publish_stays_refused_behind_an_applied_one(self):
+        producer = os.urandom(16)
+        client = self.connect_producer(producer, False)
+        later = "later_" + self.queue
+        for _ in range(2):
+            with self.assertRaises(FanqError) as refusal:
+                client.repeat(7, fanq.SEND, later, 0, [record(b"no")])
+            self.assertEqual(refusal.exception.number, QUEUE_NOT_FOUND)
+            client.repeat(8, fanq.SEND, self.queue, 0, [record(b"yes")])
+            self.client.call(fanq.QUEUE_CREATE, later, {})
+            client = self.connect_producer(producer, True)
+        self.assertEqual(self.client.receive(later).messages, [])
+        self.assertEqual(len(self.client.receive(self.queue).messages), 1)
+
+    def test_newer_connection_of_a_producer_ends_the_older_one(self):
+        producer = os.urandom(16)
+        older = self.connect_producer(producer, False)
+        newer = self.connect_producer(producer, True)
+        with self.assertRaises(ConnectionError):
+            older.read_reply()
+        newer.repeat(1, fanq.SEND, self.queue, 0, [record(b"x")])
+        self.assertEqual(len(newer.receive(self.queue).messages), 1)
+
+    def test_producer_is_sixteen_bytes(self):
+        self.expect_expelled(self.raw(fanq.pack([fanq.HELLO, 1, "fanq", 1, 1, "short", b"x"])), INVALID)
+
     def expect_expelled(self, client, number):
         op, request_id, code = client.read_reply()[:3]
         self.assertEqual((op, code), (fanq.R_ERROR, number))

@@ -120,44 +120,22 @@ static int open_core(struct disk_world *w)
     return core_new(&options, &w->core);
 }
 
-/* The newest commit of the model that is in the log: a run whose start failed has made none but its first one. */
-static uint64_t kept_of_model(const struct disk_world *w)
-{
-    const struct recovered *r = log_recovered(w->log);
-
-    for (uint32_t i = 0; i < w->truth.failed_count; i++)
-        if (w->truth.failed[i].epoch == r->last_epoch)
-            return w->truth.failed[i].kept;
-    return r->last_number;
-}
-
-static void start_failed(struct disk_world *w)
-{
-    uint32_t i = w->truth.failed_count;
-
-    if (w->log == NULL || log_recovered(w->log)->end_lsn == 0)
-        return; /* it did not come to write anything; or there was nothing to cut */
-    SIM_CHECK(i < DISK_FAILED_MAX, "%u starts have failed", i);
-    w->truth.failed[i].epoch = log_epoch(w->log);
-    w->truth.failed[i].kept = kept_of_model(w);
-    w->truth.failed_count++;
-}
-
 /* The truth is what the commits say that were found. */
 static void cut(struct disk_world *w)
 {
-    uint64_t last = log_recovered(w->log)->last_number, kept = kept_of_model(w);
-    uint64_t most = w->truth.appended + w->truth.failed_count;
+    uint64_t kept = log_recovered(w->log)->last_number;
 
     SIM_CHECK(kept >= w->truth.floor, "commit %lu was promised, but the log ends with %lu", w->truth.floor,
               kept);
-    SIM_CHECK(last <= most, "commit %lu never was, the last one is %lu", last, most);
+    SIM_CHECK(kept <= w->truth.appended, "commit %lu never was, the last one is %lu", kept,
+              w->truth.appended);
     SIM_CHECK(!w->truth.floor_is_all || kept == w->truth.appended, "closed with commit %lu, opened with %lu",
               w->truth.appended, kept);
+    if (kept < w->truth.appended)
+        w->hold_count = 0; /* some may be of what never was */
     crash_model_cut(&w->truth.model, kept);
-    w->truth.appended = w->truth.told = w->truth.safe = w->truth.floor = last + 1; /* this run's first one */
+    w->truth.appended = w->truth.told = w->truth.safe = w->truth.floor = kept;
     w->truth.floor_is_all = false;
-    w->truth.failed_count = 0;
 }
 
 int world_start(struct disk_world *w)
@@ -173,7 +151,6 @@ int world_start(struct disk_world *w)
     if (err == 0)
         err = log_recover(w->log, w->core, w->error_text);
     if (err != 0) {
-        start_failed(w);
         broker_free(w);
         return err;
     }

@@ -44,8 +44,6 @@ struct disk_hold {
 };
 
 /* What outlives the broker. */
-enum { DISK_FAILED_MAX = 16 };
-
 struct disk_truth {
     struct crash_model model;
     uint64_t wall_ms;
@@ -58,12 +56,7 @@ struct disk_truth {
     uint64_t salt; /* of the contents */
     uint64_t incarnations[CRASH_QUEUES];
     uint32_t delivered[CRASH_QUEUES][CRASH_UIDS]; /* the highest count of deliveries ever seen */
-    /* Starts that failed, since the last one that did not: their first commits may be on the disk all the same. */
-    struct {
-        uint64_t epoch, kept; /* of the run; the newest commit of the model that it found */
-    } failed[DISK_FAILED_MAX];
-    uint32_t failed_count;
-    bool lossy; /* loss was accepted: less than all may be there */
+    bool lossy;                                   /* loss was accepted: less than all may be there */
 };
 
 struct disk_shown;
@@ -95,6 +88,7 @@ struct disk_world {
     char error_text[LOG_ERROR_BYTES];
     uint64_t reports; /* lines of this run */
     char report[LOG_ERROR_BYTES];
+    bool purging;      /* all that clients ask is that all queues are purged */
     uint64_t refusals; /* for lack of room */
     uint64_t fetches;
 };
@@ -146,7 +140,7 @@ bool world_work(struct disk_world *w, uint32_t writer_percent, uint32_t store_pe
 void clients_ask(struct disk_world *w);
 void clients_expire(struct disk_world *w);
 void clients_reply(struct disk_world *w, const struct fanq_reply *reply);
-void clients_forget(struct disk_world *w); /* the broker is gone, and with it what it had handed out */
+void clients_forget(struct disk_world *w); /* the broker is gone: nothing is in flight any more */
 
 /* The record of a message, a function of its number. */
 uint32_t record_bytes(const struct disk_world *w, uint32_t uid);
