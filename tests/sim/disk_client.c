@@ -394,9 +394,8 @@ static void ask_queue_delete(struct disk_world *w)
     (void)ask(w, &r, (struct disk_ask){.refused = !there, .needs = q->commit});
 }
 
-static void ask_purge(struct disk_world *w)
+static void ask_purge(struct disk_world *w, uint32_t slot)
 {
-    uint32_t slot = rng_below(&w->rng, CRASH_QUEUES);
     struct fanq_request r = {.op = FANQ_OP_PURGE, .name = world_text(world_queue_names[slot])};
     uint64_t needs = 0;
 
@@ -452,7 +451,7 @@ static void ask_about_catalogue(struct disk_world *w)
     else if (lot < 44)
         ask_queue_delete(w);
     else if (lot < 48)
-        ask_purge(w);
+        ask_purge(w, rng_below(&w->rng, CRASH_QUEUES));
     else if (lot < 64)
         ask_topic(w, FANQ_OP_TOPIC_CREATE);
     else if (lot < 67)
@@ -463,11 +462,19 @@ static void ask_about_catalogue(struct disk_world *w)
         ask_subscription(w, FANQ_OP_UNSUBSCRIBE);
 }
 
+static void ask_purge_all(struct disk_world *w)
+{
+    for (uint32_t slot = 0; slot < CRASH_QUEUES; slot++)
+        ask_purge(w, slot);
+}
+
 void clients_ask(struct disk_world *w)
 {
     uint32_t lot = rng_below(&w->rng, 100);
 
-    if (rng_chance(&w->rng, w->options.churn_percent))
+    if (w->purging)
+        ask_purge_all(w);
+    else if (rng_chance(&w->rng, w->options.churn_percent))
         ask_about_catalogue(w);
     else if (rng_chance(&w->rng, w->options.drain_percent))
         lot < 40 ? ask_receive(w, lot < 10) : ask_settle(w, FANQ_OP_ACK);

@@ -88,6 +88,7 @@ struct disk_world {
     char error_text[LOG_ERROR_BYTES];
     uint64_t reports; /* lines of this run */
     char report[LOG_ERROR_BYTES];
+    bool purging;      /* all that clients ask is that all queues are purged */
     uint64_t refusals; /* for lack of room */
     uint64_t fetches;
 };
