@@ -280,8 +280,11 @@ static void take_backup(struct decoder *d, struct fanq_backup_reply *backup)
     backup->segments = take_numbers(d, &backup->segment_count);
     if (d->at.err != 0)
         return;
-    d->scratch += backup->segment_count * sizeof(uint64_t); /* the second list stands behind the first */
-    d->scratch_bytes -= backup->segment_count * sizeof(uint64_t);
+    if (backup->segment_count >
+        0) { /* the second list stands behind the first; there may be no scratch at all */
+        d->scratch += backup->segment_count * sizeof(uint64_t);
+        d->scratch_bytes -= backup->segment_count * sizeof(uint64_t);
+    }
     backup->cold_segments = take_numbers(d, &backup->cold_segment_count);
 }
 

@@ -14,21 +14,22 @@ static bool no_block(void *context, uint64_t stream, uint64_t seq, struct block 
     return false;
 }
 
+/* Written, read, and written once more, it is the same bytes. (What was read may not be: a number can be longer than it must.) */
 static void check_written_again(const struct fact *fact)
 {
-    struct facts facts = {0};
+    struct facts once = {0}, twice = {0};
     struct fact_cursor c;
     struct fact again;
 
-    FUZZ_CHECK(facts_reserve(&facts, 1) == 0);
-    facts_add(&facts, fact);
-    c = fact_cursor_over(facts.data, facts.length);
+    FUZZ_CHECK(facts_reserve(&once, 1) == 0 && facts_reserve(&twice, 1) == 0);
+    facts_add(&once, fact);
+    c = fact_cursor_over(once.data, once.length);
     FUZZ_CHECK(fact_next(&c, &again) == 1 && c.at == c.end);
-    FUZZ_CHECK(again.name_length == fact->name_length &&
-               (fact->name_length == 0 || memcmp(again.name, fact->name, fact->name_length) == 0));
-    again.name = fact->name;
-    FUZZ_CHECK(memcmp(&again, fact, sizeof(again)) == 0);
-    free(facts.data);
+    FUZZ_CHECK(again.kind == fact->kind && again.name_length == fact->name_length);
+    facts_add(&twice, &again);
+    FUZZ_CHECK(twice.length == once.length && memcmp(twice.data, once.data, once.length) == 0);
+    free(once.data);
+    free(twice.data);
 }
 
 /* Whether all of it is facts, and small enough to be told. */
