@@ -520,9 +520,9 @@ void producers_forget(struct core *c);
 /* ---- serve.c ---- */
 
 int serve_step(struct core *c, struct effects *out);
-/* The bytes of records of a resident block before its n-th. */
 /* In which its messages were published: a part of their ids. */
 uint64_t block_epoch(const struct core *c, const struct block *b);
+/* The bytes of records of a resident block before its n-th. */
 size_t block_offset(const struct block *b, uint32_t n);
 
 /* ---- change.c ---- */

@@ -28,12 +28,14 @@ struct io {
     int (*sync)(void *context, int file); /* fdatasync */
     int (*size)(void *context, int file, uint64_t *ret_bytes);
     int (*truncate)(void *context, int file, uint64_t bytes);
+    /* Makes the file at least so long, of zeros, and takes the room on the disk for it: -ENOSPC when there is not that much. On
+     * a file system that cannot do that it does nothing. */
+    int (*allocate)(void *context, int file, uint64_t bytes);
     int (*rename)(void *context, const char *from, const char *to); /* replaces */
     int (*remove)(void *context, const char *name);
     int (*sync_directory)(void *context);
     /* Calls each with every name, in no order, until it gives non-zero, which is then given. */
     int (*list)(void *context, int (*each)(void *context, const char *name), void *each_context);
-    int (*free_bytes)(void *context, uint64_t *ret_bytes); /* of the file system, for this user */
     /* Takes the directory for this process until it ends: -EWOULDBLOCK when another has it. */
     int (*lock)(void *context, const char *name);
 };

@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 struct posix {
@@ -87,6 +86,13 @@ static int posix_truncate(void *context, int file, uint64_t bytes)
     return error_of((int)TEMP_FAILURE_RETRY(ftruncate(file, (off_t)bytes)));
 }
 
+static int posix_allocate(void *context, int file, uint64_t bytes)
+{
+    int err = error_of((int)TEMP_FAILURE_RETRY(fallocate(file, 0, 0, (off_t)bytes)));
+
+    return err == -EOPNOTSUPP || err == -ENOSYS ? 0 : err;
+}
+
 /* ---- the directory ---- */
 
 static int posix_rename(void *context, const char *from, const char *to)
@@ -139,16 +145,6 @@ static int posix_list(void *context, int (*each)(void *context, const char *name
     result = each_name(names, each, each_context);
     (void)closedir(names);
     return result;
-}
-
-static int posix_free_bytes(void *context, uint64_t *ret_bytes)
-{
-    struct statvfs status;
-
-    if (fstatvfs(directory_of(context), &status) != 0)
-        return -errno;
-    *ret_bytes = (uint64_t)status.f_bavail * status.f_frsize;
-    return 0;
 }
 
 static int posix_lock(void *context, const char *name)
@@ -256,11 +252,11 @@ int io_posix_new(const char *path, struct io *ret_io)
         .sync = posix_sync,
         .size = posix_size,
         .truncate = posix_truncate,
+        .allocate = posix_allocate,
         .rename = posix_rename,
         .remove = posix_remove,
         .sync_directory = posix_sync_directory,
         .list = posix_list,
-        .free_bytes = posix_free_bytes,
         .lock = posix_lock,
     };
     return 0;

@@ -303,7 +303,7 @@ int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
         l->end_lsn = l->done.written_lsn = l->done.synced_lsn = l->recovered.end_lsn;
         l->last_number = l->done.number = l->done.synced_number = l->recovered.last_number;
         l->witnessed = true;
-        err = segments_restore(l);
+        err = segments_restore(l, error);
     }
     if (err == 0)
         err = make_workers(l);
@@ -418,7 +418,13 @@ static struct fetch *fetch_at_once(struct log *l, uint64_t stream, uint64_t firs
     return f;
 }
 
-enum fetch_result { FETCH_PENDING, FETCH_STARTED, FETCH_IN_MEMORY, FETCH_NO_ROOM };
+enum fetch_result {
+    FETCH_PENDING,
+    FETCH_STARTED,
+    FETCH_IN_MEMORY,
+    FETCH_UNNEEDED, /* it has been forgotten since it was asked for */
+    FETCH_NO_ROOM
+};
 
 enum { FETCHES_MAX = 128 };
 
@@ -446,7 +452,11 @@ static enum fetch_result fetch_block(struct log *l, uint64_t stream, uint64_t *s
         return FETCH_NO_ROOM;
     if (!tail_block(l->tail, stream, *seq, &block)) {
         *seq = UINT64_MAX;
-        return FETCH_IN_MEMORY; /* not needed any more */
+        return FETCH_UNNEEDED;
+    }
+    if (block.first_seq > *seq) {
+        *seq = block.first_seq;
+        return FETCH_UNNEEDED;
     }
     *seq = block.first_seq + block.count;
     return block.records != NULL ? FETCH_IN_MEMORY : FETCH_PENDING;
@@ -464,7 +474,8 @@ static uint64_t fetch_range(struct log *l, uint64_t stream, uint64_t first, uint
             return from < end ? from : end;
         if (from >= end && result != FETCH_STARTED)
             break; /* reading ahead ends where something is in memory */
-        if (result == FETCH_IN_MEMORY && fetch_at_once(l, stream, from, seq - from) == NULL)
+        if ((result == FETCH_IN_MEMORY || result == FETCH_UNNEEDED) &&
+            fetch_at_once(l, stream, from, seq - from) == NULL)
             return from;
     }
     return end;
@@ -567,7 +578,11 @@ static void take_store_completions(struct log *l)
         case STORE_CHECKPOINT:
             checkpoint_completed(l, &done);
             break;
-        default:
+        case STORE_PREPARE:
+            spare_prepared(l, &done);
+            break;
+        case STORE_INDEX:
+        case STORE_REMOVE:
             segments_completed(l, &done);
             break;
         }

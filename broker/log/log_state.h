@@ -1,4 +1,4 @@
-/* The log's data, for log.c, upkeep.c and relocate.c alone. */
+/* The log's data, for those who look after it alone: log.c, segments.c, spares.c, upkeep.c, relocate.c, hold.c. */
 #pragma once
 
 #include "base/list.h"
@@ -115,8 +115,7 @@ struct log {
     size_t chores; /* segments that are being indexed, removed or recycled */
     uint64_t next_spare, next_cold;
     bool disk_short;
-    uint64_t retry_ms;  /* of what failed for lack of disk; 0: nothing did */
-    uint64_t looked_ms; /* when the free space was looked at */
+    uint64_t retry_ms; /* when disk_short: when another spare is tried; 0: to be set */
 
     size_t holders; /* of log_hold() */
 
@@ -139,20 +138,40 @@ static inline uint64_t log_segment_of(const struct log *l, uint64_t lsn)
     return lsn / l->directory.segment_bytes;
 }
 
-/* ---- upkeep.c ---- */
+/* ---- segments.c ---- */
 
 /* The segment that a first commit opens becomes the one that is filled. Gives the spare for it, or WRITER_NO_SPARE. 0 or
  * FANQ_ERR_NOMEM. */
 int segments_open(struct log *l, uint64_t number, uint64_t *ret_spare);
-int segments_restore(struct log *l); /* at start: what the directory has */
+/* At start: what the directory has; there is a spare afterwards. 0, or an error with its text. */
+int segments_restore(struct log *l, char error[LOG_ERROR_BYTES]);
+void segments_seal(struct log *l);   /* full ones get an index, one at a time */
+void segments_let_go(struct log *l); /* those that nobody needs, one at a time */
 bool segment_may_go(const struct log *l, const struct segment_entry *s); /* nobody needs it any more */
-void segments_completed(struct log *l, const struct store_done *done);
-void checkpoint_completed(struct log *l, const struct store_done *done);
-
-int segments_add_cold(struct log *l, uint64_t number); /* 0 or FANQ_ERR_NOMEM */
+void segments_mark_dead(struct log *l);                                  /* a checkpoint begins */
+bool segments_wait_to_go(const struct log *l); /* for the next checkpoint, or the one after it */
+void segments_completed(struct log *l, const struct store_done *done); /* INDEX, REMOVE */
+void segments_recycled(struct log *l, uint64_t number, bool done);     /* or it could not be */
+int segments_add_cold(struct log *l, uint64_t number);                 /* 0 or FANQ_ERR_NOMEM */
 void segments_cold_full(struct log *l, uint64_t number, bool whole);
 
+/* ---- spares.c ---- */
+
+uint64_t spare_take(struct log *l); /* WRITER_NO_SPARE: there is none */
+/* One that an earlier run left. */
+void spare_restore(struct log *l, uint64_t number);
+/* After those: so that there is one at least. 0, or FANQ_ERR_IO and why. */
+int spares_begin(struct log *l, char error[LOG_ERROR_BYTES]);
+bool spares_keep(const struct log *l); /* a dead segment may become one */
+void spare_recycle(struct log *l, uint64_t segment);
+void spare_prepared(struct log *l, const struct store_done *done);
+void spares_proceed(struct log *l, uint64_t now_ms);
 bool disk_is_tight(const struct log *l); /* there is not much more than what is used */
+uint64_t log_disk_bytes(const struct log *l);
+
+/* ---- upkeep.c ---- */
+
+void checkpoint_completed(struct log *l, const struct store_done *done);
 
 /* ---- relocate.c ---- */
 
@@ -163,8 +182,6 @@ uint64_t relocation_next_ms(const struct log *l);
 void relocation_close(struct log *l);
 
 /* ---- log.c ---- */
-
-void log_grant_wishes(struct log *l);
 
 void log_submit(struct log *l, const struct store_job *job); /* wakes the store; the ring has room */
 void log_sync_soon(struct log *l);

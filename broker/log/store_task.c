@@ -132,11 +132,9 @@ static int prepare_begin(struct store_task *task, struct store_files *files)
         return err;
     task->named = true;
     err = io->size(io->context, task->file, &task->at);
-    if (task->job.prepare.fill)
-        task->end = files->directory->segment_bytes;
-    else
-        task->end = task->at;
-    return err;
+    task->end = task->job.prepare.fill ? files->directory->segment_bytes : task->at;
+    /* Whether there is room is better known at once than after most of it is taken. */
+    return err == 0 && task->at < task->end ? io->allocate(io->context, task->file, task->end) : err;
 }
 
 /* A new spare that could not be made to its end only takes room, which there may be too little of. */

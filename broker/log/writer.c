@@ -196,7 +196,11 @@ static int segment_name(struct writer *w, const struct writer_job *first)
         err = w->io->rename(w->io->context, spare, name);
     }
     w->file_named = true;
-    return err == 0 ? w->io->open(w->io->context, name, how, &w->file) : err;
+    if (err == 0)
+        err = w->io->open(w->io->context, name, how, &w->file);
+    if (err == 0 && first->spare == WRITER_NO_SPARE)
+        err = w->io->allocate(w->io->context, w->file, w->options.directory->segment_bytes);
+    return err;
 }
 
 /* Goes on to the segment that the job begins. The one before is synced. */

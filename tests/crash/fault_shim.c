@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,7 +35,7 @@ static struct faults *faults; /* NULL: nothing is asked for */
 static ssize_t (*real_pwritev)(int file, const struct iovec *parts, int count, off_t offset);
 static ssize_t (*real_pwrite)(int file, const void *data, size_t length, off_t offset);
 static int (*real_fdatasync)(int file);
-static int (*real_fstatvfs)(int file, struct statvfs *ret_status);
+static int (*real_fallocate)(int file, int mode, off_t offset, off_t length);
 
 static void *real(const char *name)
 {
@@ -56,7 +55,7 @@ __attribute__((constructor)) static void begin(void)
     *(void **)&real_pwritev = real("pwritev");
     *(void **)&real_pwrite = real("pwrite");
     *(void **)&real_fdatasync = real("fdatasync");
-    *(void **)&real_fstatvfs = real("fstatvfs");
+    *(void **)&real_fallocate = real("fallocate");
     if (getenv("FAULT_SHIM_HOLD_BACK") != NULL)
         faults = &early;
     if (file < 0)
@@ -192,12 +191,9 @@ __attribute__((visibility("default"))) int fdatasync(int file)
     return faults != NULL && is_segment(file) ? sync_segment(file) : real_fdatasync(file);
 }
 
-/* How much is free: nothing, when the disk is full. */
-__attribute__((visibility("default"))) int fstatvfs(int file, struct statvfs *ret_status)
+__attribute__((visibility("default"))) int fallocate(int file, int mode, off_t offset, off_t length)
 {
-    int result = real_fstatvfs(file, ret_status);
-
-    if (result == 0 && faults != NULL && faults->full != 0)
-        ret_status->f_bavail = ret_status->f_bfree = 0;
-    return result;
+    if (faults != NULL && refuses(file, offset + length))
+        return -1;
+    return real_fallocate(file, mode, offset, length);
 }

@@ -142,9 +142,8 @@ unsigned sim_disk_open_files(const struct sim_disk *d)
 
 void sim_disk_print(const struct sim_disk *d, FILE *out, uint64_t count)
 {
-    static const char *const words[] = {"open",           "read",     "write",      "sync",
-                                        "size",           "truncate", "rename",     "remove",
-                                        "sync-directory", "list",     "free-bytes", "lock"};
+    static const char *const words[] = {"open",     "read",   "write",  "sync",           "size", "truncate",
+                                        "allocate", "rename", "remove", "sync-directory", "list", "lock"};
     uint64_t first = d->entry_count > count ? d->entry_count - count : 0;
 
     for (uint64_t i = first; i < d->entry_count; i++) {
@@ -344,6 +343,24 @@ static int disk_truncate(void *context, int file, uint64_t bytes)
     return (int)end(d, turn.error);
 }
 
+/* What is allocated is made longer at once, or not at all. */
+static int disk_allocate(void *context, int file, uint64_t bytes)
+{
+    struct sim_disk *d = context;
+    struct turn turn = begin(d, SIM_DISK_ALLOCATE, name_of(d, file), 0, bytes);
+    const struct handle *h = handle_find(d, file);
+    uint64_t length = h != NULL ? d->platter.files[h->file].seen.length : 0;
+
+    if (turn.error == 0 && (h == NULL || (h->how & IO_WRITE) == 0))
+        turn.error = -EBADF;
+    else if (turn.error == 0 && bytes > length &&
+             room_for(d, h->file, length, bytes - length) < bytes - length)
+        turn.error = -ENOSPC;
+    if ((turn.error == 0 || (turn.last && h != NULL)) && bytes > length)
+        sim_platter_truncate(&d->platter, h->file, bytes);
+    return (int)end(d, turn.error);
+}
+
 /* ---- the directory ---- */
 
 static int disk_rename(void *context, const char *from, const char *to)
@@ -404,17 +421,6 @@ static int disk_list(void *context, int (*each)(void *context, const char *name)
     return result;
 }
 
-static int disk_free_bytes(void *context, uint64_t *ret_bytes)
-{
-    struct sim_disk *d = context;
-    struct turn turn = begin(d, SIM_DISK_FREE_BYTES, "", 0, 0);
-    uint64_t used = sim_platter_bytes(&d->platter);
-
-    if (turn.error == 0)
-        *ret_bytes = d->capacity > used ? d->capacity - used : 0;
-    return (int)end(d, turn.error);
-}
-
 static int disk_lock(void *context, const char *name)
 {
     struct sim_disk *d = context;
@@ -439,11 +445,11 @@ struct io sim_disk_io(struct sim_disk *d)
         .sync = disk_sync,
         .size = disk_size,
         .truncate = disk_truncate,
+        .allocate = disk_allocate,
         .rename = disk_rename,
         .remove = disk_remove,
         .sync_directory = disk_sync_directory,
         .list = disk_list,
-        .free_bytes = disk_free_bytes,
         .lock = disk_lock,
     };
 }

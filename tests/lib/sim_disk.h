@@ -41,11 +41,11 @@ enum sim_disk_operation {
     SIM_DISK_SYNC,
     SIM_DISK_SIZE,
     SIM_DISK_TRUNCATE,
+    SIM_DISK_ALLOCATE,
     SIM_DISK_RENAME,
     SIM_DISK_REMOVE,
     SIM_DISK_SYNC_DIRECTORY,
     SIM_DISK_LIST,
-    SIM_DISK_FREE_BYTES,
     SIM_DISK_LOCK
 };
 
@@ -54,7 +54,8 @@ enum sim_disk_operation {
 #define SIM_DISK_SYNCS (SIM_DISK_SET(SIM_DISK_SYNC) | SIM_DISK_SET(SIM_DISK_SYNC_DIRECTORY))
 #define SIM_DISK_CHANGES                                                                                     \
     (SIM_DISK_SYNCS | SIM_DISK_SET(SIM_DISK_OPEN) | SIM_DISK_SET(SIM_DISK_WRITE) |                           \
-     SIM_DISK_SET(SIM_DISK_TRUNCATE) | SIM_DISK_SET(SIM_DISK_RENAME) | SIM_DISK_SET(SIM_DISK_REMOVE))
+     SIM_DISK_SET(SIM_DISK_TRUNCATE) | SIM_DISK_SET(SIM_DISK_ALLOCATE) | SIM_DISK_SET(SIM_DISK_RENAME) |     \
+     SIM_DISK_SET(SIM_DISK_REMOVE))
 #define SIM_DISK_ALL UINT32_MAX
 
 uint64_t sim_disk_operations(const struct sim_disk *disk); /* how many there were */

@@ -260,13 +260,25 @@ TEST(only_one_has_the_lock)
     }
 }
 
-TEST(the_free_bytes_are_told)
+TEST(what_is_allocated_is_there_and_zero)
 {
     struct fixture *f = *state;
+    uint8_t data[16];
     uint64_t bytes = 0;
+    size_t length;
+    int file = open_file(f, "a", IO_READ | IO_WRITE | IO_CREATE);
 
-    assert_int_equal(f->io.free_bytes(f->io.context, &bytes), 0);
-    assert_true(bytes > 0);
+    assert_int_equal(io_write(&f->io, file, "abc", 3, 0), 0);
+    assert_int_equal(f->io.allocate(f->io.context, file, 10), 0);
+    assert_int_equal(f->io.size(f->io.context, file, &bytes), 0);
+    assert_int_equal(bytes, 10);
+    assert_int_equal(io_read(&f->io, file, data, sizeof data, 0, &length), 0);
+    assert_int_equal(length, 10);
+    assert_memory_equal(data, "abc\0\0\0\0\0\0\0", 10);
+    assert_int_equal(f->io.allocate(f->io.context, file, 5), 0); /* shorter it never becomes */
+    assert_int_equal(f->io.size(f->io.context, file, &bytes), 0);
+    assert_int_equal(bytes, 10);
+    f->io.close(f->io.context, file);
 }
 
 /* ---- whole files ---- */
@@ -506,7 +518,7 @@ int main(void)
         ON_BOTH(names_are_listed_until_one_is_enough),
         ON_BOTH(a_rename_replaces_and_a_remove_removes),
         ON_BOTH(only_one_has_the_lock),
-        ON_BOTH(the_free_bytes_are_told),
+        ON_BOTH(what_is_allocated_is_there_and_zero),
         ON_BOTH(a_whole_file_is_put_and_got),
         ON_BOTH(what_an_earlier_put_left_is_no_hindrance),
         ON_BOTH(a_name_that_is_too_long_is_refused),

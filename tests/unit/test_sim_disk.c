@@ -361,11 +361,10 @@ TEST(a_full_disk_takes_what_has_room_and_overwrites)
     struct sim_disk *disk = disk_with(1, "0123456789", 10);
     struct io io = sim_disk_io(disk);
     int file = open_on(disk, "a"), b = open_on(disk, "b");
-    uint64_t bytes;
 
     sim_disk_set_capacity(disk, 15);
-    assert_int_equal(io.free_bytes(disk, &bytes), 0);
-    assert_int_equal(bytes, 5);
+    assert_int_equal(io.allocate(disk, b, 6), -ENOSPC);
+    assert_int_equal(io.allocate(disk, b, 5), 0);
     assert_int_equal(write_on(disk, b, "abcdefgh", 8, 0), 5);
     assert_int_equal(write_on(disk, b, "fgh", 3, 5), -ENOSPC);
     assert_int_equal(write_on(disk, file, "ABCDEFGHIJ", 10, 0), 10);

@@ -140,6 +140,16 @@ static int64_t disk_write(void *context, int file, const struct iovec *parts, in
     return (int64_t)(at - offset);
 }
 
+static int disk_allocate(void *context, int file, uint64_t bytes)
+{
+    struct disk *d = context;
+
+    (void)disk_file(d, file);
+    assert_int_equal(bytes, SEGMENT_BYTES);
+    note(d, "allocate\n");
+    return refused(d) ? d->error : 0;
+}
+
 static int disk_sync(void *context, int file)
 {
     struct disk *d = context;
@@ -232,6 +242,7 @@ static struct setup *setup_new(enum writer_sync sync)
                                              .open = disk_open,
                                              .close = disk_close,
                                              .write_at = disk_write,
+                                             .allocate = disk_allocate,
                                              .sync = disk_sync,
                                              .rename = disk_rename,
                                              .sync_directory = disk_sync_directory},
@@ -373,6 +384,7 @@ TEST(a_commit_is_written_synced_and_told)
     submit(s, SMALL);
     work(s);
     EXPECT_TRACE(s, "open log-0 create\n"
+                    "allocate\n"
                     "write 0 to 128\n"
                     "sync\n"
                     "sync directory\n");
@@ -408,6 +420,7 @@ TEST(what_gathers_during_a_sync_is_one_write_and_one_sync)
     submit(s, SMALL);
     work(s);
     EXPECT_TRACE(s, "open log-0 create\n"
+                    "allocate\n"
                     "write 0 to 128\n"
                     "sync\n"
                     "sync directory\n"
@@ -436,6 +449,7 @@ TEST(commits_apart_in_memory_are_still_one_write)
     submit(s, SMALL);
     work(s);
     EXPECT_TRACE(s, "open log-0 create\n"
+                    "allocate\n"
                     "write 0 to 640\n"
                     "sync\n"
                     "sync directory\n");
@@ -453,6 +467,7 @@ TEST(a_write_has_a_bound)
         submit(s, 1024 * 1024 - 96);
     work(s);
     EXPECT_TRACE(s, "open log-0 create\n"
+                    "allocate\n"
                     "write 0 to 8388608\n"
                     "sync\n"
                     "sync directory\n"
@@ -536,6 +551,7 @@ TEST(a_segment_is_synced_and_closed_before_the_next_one_is_opened)
     submit(s, SMALL);
     work(s);
     EXPECT_TRACE(s, "open log-0 create\n"
+                    "allocate\n"
                     "write 0 to 8388608\n"
                     "sync\n"
                     "sync directory\n"
@@ -549,6 +565,7 @@ TEST(a_segment_is_synced_and_closed_before_the_next_one_is_opened)
                     "sync directory\n"
                     "close\n"
                     "open log-2 create\n"
+                    "allocate\n"
                     "write 0 to 128\n"
                     "sync\n"
                     "sync directory\n");
@@ -571,6 +588,7 @@ TEST(a_write_ends_where_its_segment_does)
                     "sync\n"
                     "close\n"
                     "open log-1 create\n"
+                    "allocate\n"
                     "write 0 to 128\n"
                     "sync\n"
                     "sync directory\n");
@@ -588,6 +606,7 @@ TEST(commits_apart_in_the_file_are_written_apart)
     submit(s, SMALL);
     work(s);
     EXPECT_TRACE(s, "open log-0 create\n"
+                    "allocate\n"
                     "write 0 to 128\n"
                     "write 384 to 512\n");
     expect_done(s, 2, 0);
@@ -604,11 +623,13 @@ TEST(in_each_mode_a_full_segment_is_synced)
     submit(s, SMALL);
     work(s);
     EXPECT_TRACE(s, "open log-0 create\n"
+                    "allocate\n"
                     "write 0 to 128\n"
                     "sync\n"
                     "sync directory\n"
                     "close\n"
                     "open log-1 create\n"
+                    "allocate\n"
                     "write 0 to 256\n");
     expect_done(s, 3, 1);
     setup_free(s);
@@ -626,11 +647,13 @@ TEST(a_segment_that_begins_at_an_awkward_moment_waits_for_the_sync)
     assert_false(s->begin_segment);
     work(s);
     EXPECT_TRACE(s, "open log-0 create\n"
+                    "allocate\n"
                     "write 0 to 128\n"
                     "sync\n"
                     "sync directory\n"
                     "close\n"
                     "open log-1 create\n"
+                    "allocate\n"
                     "write 0 to 128\n");
     expect_done(s, 2, 1);
     setup_free(s);
@@ -646,6 +669,7 @@ TEST(async_answers_what_is_written_and_syncs_in_time)
     submit(s, SMALL);
     work(s);
     EXPECT_TRACE(s, "open log-0 create\n"
+                    "allocate\n"
                     "write 0 to 128\n");
     expect_done(s, 1, 0);
     assert_int_equal(writer_sleep_ms(s->writer), 10);
@@ -699,6 +723,7 @@ TEST(without_sync_a_sync_can_be_asked_for)
     submit(s, SMALL);
     work(s);
     EXPECT_TRACE(s, "open log-0 create\n"
+                    "allocate\n"
                     "write 0 to 128\n"
                     "sync\n"
                     "sync directory\n"
@@ -921,6 +946,11 @@ static int ignore_sync(void *context, int file)
     return 0;
 }
 
+static int ignore_allocate(void *context, int file, uint64_t bytes)
+{
+    return 0;
+}
+
 static int ignore_sync_directory(void *context)
 {
     return 0;
@@ -936,6 +966,7 @@ static void stress(enum writer_sync sync)
                                          .open = ignore_open,
                                          .close = ignore_close,
                                          .write_at = look_at_write,
+                                         .allocate = ignore_allocate,
                                          .sync = ignore_sync,
                                          .sync_directory = ignore_sync_directory},
                                   .segment_bytes = STRESS_SEGMENT_BYTES};
