@@ -22,9 +22,11 @@ struct checkpoint_header {
     uint64_t time_ms;
     uint64_t fact_count;
     uint64_t fact_bytes;
+    uint64_t accepted_lsn;
+    uint64_t accepted_cold;
 } __attribute__((packed));
 
-_Static_assert(sizeof(struct checkpoint_header) == 64, "the format is fixed");
+_Static_assert(sizeof(struct checkpoint_header) == 80, "the format is fixed");
 
 enum { FRAME_BYTES = sizeof(struct checkpoint_header) + sizeof(uint64_t) };
 
@@ -54,7 +56,9 @@ int checkpoint_encode(const struct directory *d, const struct checkpoint *checkp
                                              .next_commit = checkpoint->next_commit,
                                              .time_ms = checkpoint->time_ms,
                                              .fact_count = checkpoint->fact_count,
-                                             .fact_bytes = checkpoint->fact_bytes};
+                                             .fact_bytes = checkpoint->fact_bytes,
+                                             .accepted_lsn = checkpoint->accepted_lsn,
+                                             .accepted_cold = checkpoint->accepted_cold};
     size_t hashed = sizeof(header) + checkpoint->fact_bytes;
     uint8_t *data = malloc(hashed + sizeof(uint64_t));
     uint64_t hash;
@@ -95,7 +99,9 @@ static bool checkpoint_decode(const struct directory *d, const char *name, const
                                           .time_ms = header.time_ms,
                                           .fact_count = header.fact_count,
                                           .facts = data + sizeof(header),
-                                          .fact_bytes = header.fact_bytes};
+                                          .fact_bytes = header.fact_bytes,
+                                          .accepted_lsn = header.accepted_lsn,
+                                          .accepted_cold = header.accepted_cold};
     return true;
 }
 

@@ -17,6 +17,8 @@ struct checkpoint {
     uint64_t fact_count;
     const uint8_t *facts;
     uint64_t fact_bytes;
+    /* Damage below this place of the log, and in cold segments below this number, was told, and its loss accepted. */
+    uint64_t accepted_lsn, accepted_cold;
 };
 
 /* Gives the bytes of the file, which the caller frees. 0 or FANQ_ERR_NOMEM. */

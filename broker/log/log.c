@@ -275,7 +275,22 @@ static int forget_missing(struct log *l, struct core *core, char error[LOG_ERROR
     if (err != 0 || count == 0)
         return err;
     log_report(l, "%" PRIu64 " messages are lost, counted for each queue that had them", count);
+    l->recovered.loss = true;
     return l->options.accept_loss ? 0 : refuse_damage(error);
+}
+
+/* The next checkpoint, which comes at once, says that all was told that is damaged so far. */
+static void note_accepted(struct log *l)
+{
+    const struct recovered *r = &l->recovered;
+
+    l->accepted_lsn = r->accepted_lsn;
+    l->accepted_cold = r->accepted_cold;
+    if (!r->loss)
+        return;
+    l->accepted_lsn = r->next_log_number * l->directory.segment_bytes;
+    l->accepted_cold = r->next_cold_number;
+    l->checkpoint_at_once = true;
 }
 
 /* A run begins with a segment of its own: what the last one left behind its end is never appended to. */
@@ -303,6 +318,7 @@ int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
         l->end_lsn = l->done.written_lsn = l->done.synced_lsn = l->recovered.end_lsn;
         l->last_number = l->done.number = l->done.synced_number = l->recovered.last_number;
         l->witnessed = true;
+        note_accepted(l);
         err = segments_restore(l, error);
     }
     if (err == 0)

@@ -126,6 +126,8 @@ struct log {
     uint64_t checkpoint_needs_lsn; /* it holds when all below is synced */
     uint64_t newest_lsn, older_lsn;
     uint64_t next_checkpoint_ms;
+    bool checkpoint_at_once;              /* what was accepted is not to be told again */
+    uint64_t accepted_lsn, accepted_cold; /* see checkpoint.h */
     uint64_t checkpoints, checkpoint_bytes;
 
     struct relocation relocation;

@@ -109,7 +109,7 @@ static void tell_stretch(struct recovery *r, const struct commit_header *next)
 
 void recovery_lost_begin(struct recovery *r)
 {
-    recovery_damaged(r);
+    recovery_damaged(r, r->scan.kind, r->last.end);
     r->lost_lsn = r->last.end;
     r->lost_number = r->last.number;
 }
@@ -136,6 +136,7 @@ const struct commit_header *recovery_lost_until_next(struct recovery *r, uint64_
         lsn = h->lsn + COMMIT_ALIGNMENT;
         if (is_other(r, h) || made_at(h) >= end)
             continue;
+        recovery_damaged(r, r->scan.kind, h->lsn);
         tell_stretch(r, h);
         if (scan_commit(&r->scan, h->lsn) != NULL)
             return h;
@@ -152,6 +153,7 @@ void recovery_lost_rest(struct recovery *r, uint64_t end)
 
     if (r->lost_lsn >= end)
         return;
+    recovery_damaged(r, r->scan.kind, end);
     tell_missing(r, end);
     recovery_report(r,
                     "%s, offset %" PRIu64 ", to %s, offset %" PRIu64 ": the commits behind commit %" PRIu64

@@ -1,6 +1,7 @@
 #include "recovery.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +27,24 @@ void recovery_report(struct recovery *r, const char *format, ...)
     sink->report(sink->context, text);
 }
 
-void recovery_damaged(struct recovery *r)
+/* A cold segment is accepted as a whole. */
+static bool was_accepted(const struct recovery *r, enum directory_kind kind, uint64_t end)
 {
+    const struct checkpoint *c = r->checkpoint;
+
+    if (c == NULL)
+        return false;
+    return kind == DIRECTORY_COLD ? end <= c->accepted_cold * r->directory->segment_bytes
+                                  : end <= c->accepted_lsn;
+}
+
+void recovery_damaged(struct recovery *r, enum directory_kind kind, uint64_t end)
+{
+    if (was_accepted(r, kind, end)) {
+        r->passed_over = true;
+        return;
+    }
+    r->result.loss = true;
     if (!r->options->accept_loss)
         r->result.damaged = true;
 }
@@ -294,6 +311,7 @@ static int recover_log(struct recovery *r)
     size_t i = 0;
     int err = 0;
 
+    r->scan.kind = DIRECTORY_LOG; /* of it all is that is told from here on, even if nothing is loaded */
     r->last = (struct cursor){.hash_known = true}; /* the first commit names number, end and hash zero */
     if (r->checkpoint != NULL && r->checkpoint->lsn > 0) {
         uint64_t number = (r->checkpoint->lsn - 1) / segment_bytes;
@@ -333,6 +351,14 @@ static void finish(struct recovery *r)
     if (result->proven_lsn > result->end_lsn)
         result->proven_lsn = result->end_lsn;
     result->bytes_read = r->scan.bytes_read;
+    if (r->checkpoint != NULL) {
+        result->accepted_lsn = r->checkpoint->accepted_lsn;
+        result->accepted_cold = r->checkpoint->accepted_cold;
+    }
+    if (r->passed_over)
+        recovery_report(r,
+                        "the loss of what lies before segment %" PRIu64 " was accepted at an earlier start",
+                        result->accepted_lsn / r->directory->segment_bytes);
 }
 
 int recovery_run(const struct recovery_options *options, struct recovered *ret_recovered)

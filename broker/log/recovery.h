@@ -6,7 +6,7 @@
  * writes reach the disk in any order, and so do the segments that they are in.) For this a run begins with synced_lsn at
  * the end that was recovered, and in a segment of a number that was never used.
  *
- * Loss that was accepted is found again at the next start, until a checkpoint stands behind it.
+ * The next checkpoint says up to where loss was accepted; until there is one, it is found anew at each start.
  *
  * Used at start, and by fanq-dump and fanqd --check, on one thread. Reads and hashes; what it writes is only what
  * recovery_secure() says. */
@@ -34,6 +34,7 @@ struct recovery_options {
 };
 
 struct recovered {
+    bool loss;            /* damage was found whose loss had not been accepted before */
     bool damaged;         /* and accept_loss was not given: nothing else holds */
     uint64_t end_lsn;     /* behind the last valid commit; 0: there is none */
     uint64_t last_number; /* of that commit; 0: none */
@@ -42,6 +43,7 @@ struct recovered {
     uint64_t proven_lsn;                        /* all below is known to be on the disk */
     uint64_t checkpoint_lsn;                    /* 0: there was no checkpoint */
     uint64_t checkpoint_number;                 /* of the checkpoint used */
+    uint64_t accepted_lsn, accepted_cold;       /* see checkpoint.h */
     uint64_t next_log_number, next_cold_number; /* of segments: none with this or a higher number was used */
     uint64_t commits, blocks, fact_count, bytes_read;
     uint64_t

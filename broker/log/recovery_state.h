@@ -35,6 +35,7 @@ struct recovery {
     struct segment *segments;            /* by number */
     size_t segment_count;
     struct cursor last;
+    bool passed_over; /* damage was found of which the loss was accepted before */
 
     /* The end of the log, or damage (replay.c). */
     bool searched;          /* all that lies behind was looked at: */
@@ -62,8 +63,9 @@ static inline uint64_t recovery_highest(uint64_t a, uint64_t b)
 /* ---- recovery.c ---- */
 
 void recovery_report(struct recovery *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* From now on nothing is told to the sink but reports, unless loss is accepted. */
-void recovery_damaged(struct recovery *r);
+/* What is damaged in the segments of this kind goes on to `end`. From now on nothing is told to the sink but reports, unless
+ * the loss is accepted, or was before. */
+void recovery_damaged(struct recovery *r, enum directory_kind kind, uint64_t end);
 /* 0, FANQ_ERR_NOMEM or FANQ_ERR_IO, with a report. */
 int recovery_load(struct recovery *r, enum directory_kind kind, uint64_t number);
 int recovery_io_error(struct recovery *r, const char *what, int err);

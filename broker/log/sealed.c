@@ -194,7 +194,7 @@ static void compare_checkpoint(struct recovery *r)
         recovery_report(
             r, "%s does not fit to the log: it says that commit %" PRIu64 " comes next, but that is %" PRIu64,
             checkpoint_name(c->number), c->next_commit, r->last.number + 1);
-        recovery_damaged(r);
+        recovery_damaged(r, DIRECTORY_LOG, c->lsn);
     }
     trust_checkpoint(r);
 }

@@ -59,7 +59,9 @@ static void checkpoint_write(struct log *l)
                                           .time_ms = l->checkpoint_wall_ms,
                                           .facts = l->checkpoint.facts,
                                           .fact_bytes = l->checkpoint.bytes,
-                                          .fact_count = l->checkpoint.count};
+                                          .fact_count = l->checkpoint.count,
+                                          .accepted_lsn = l->accepted_lsn,
+                                          .accepted_cold = l->accepted_cold};
     int err = checkpoint_encode(&l->directory, &checkpoint, &job.checkpoint.data, &job.checkpoint.length);
 
     if (err != 0) {
@@ -80,6 +82,7 @@ void checkpoint_completed(struct log *l, const struct store_done *done)
         log_report(l, "cannot write a checkpoint: %s", strerror(-done->error));
         return;
     }
+    l->checkpoint_at_once = false;
     l->checkpoints++;
     l->checkpoint_number = done->job.checkpoint.number;
     l->older_lsn = l->newest_lsn;
@@ -105,7 +108,7 @@ static bool checkpoint_due(const struct log *l, uint64_t now_ms)
 
     if (enough < 2 * l->checkpoint_bytes)
         enough = 2 * l->checkpoint_bytes;
-    if (since >= enough || (since > 0 && now_ms >= checkpoint_at_ms(l)))
+    if (since >= enough || ((since > 0 || l->checkpoint_at_once) && now_ms >= checkpoint_at_ms(l)))
         return true;
     return since > 2 * l->checkpoint_bytes && disk_is_tight(l) &&
            now_ms + CHECKPOINT_MS >= l->next_checkpoint_ms + CHECKPOINT_TIGHT_MS && segments_wait_to_go(l);
@@ -164,7 +167,8 @@ uint64_t log_next_ms(const struct log *l)
 
     if (l->checkpoint_state == CHECKPOINT_SLICES)
         return 0;
-    if (l->checkpoint_state == CHECKPOINT_NONE && l->holders == 0 && l->end_lsn > l->newest_lsn)
+    if (l->checkpoint_state == CHECKPOINT_NONE && l->holders == 0 &&
+        (l->end_lsn > l->newest_lsn || l->checkpoint_at_once))
         next = checkpoint_at_ms(l);
     if (!l->witnessed && log_is_synced(l))
         next = least(next, l->last_commit_ms + LOG_WITNESS_MS);

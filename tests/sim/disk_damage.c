@@ -24,6 +24,7 @@ enum {
     ZEROS_EVERY = 64,
     CUT_EVERY = 16,
     ACCEPT_EVERY = 7,
+    CHECKPOINT_TURNS = 20,
     SMALL_MORE = 10
 };
 
@@ -205,6 +206,30 @@ static void check_loss(const struct disk_world *w, uint64_t damaged)
                       slot, came[slot][uid], seen[slot][uid] ? "there again" : "lost");
 }
 
+/* Nobody has to accept it twice. */
+static void start_again(struct disk_world *w)
+{
+    bool(*first)[CRASH_UIDS] = malloc(sizeof(seen));
+
+    SIM_CHECK(world_settle(w), "with the loss accepted it ends: %s", w->report);
+    for (int turn = 0; turn < CHECKPOINT_TURNS; turn++) {
+        world_turn(w, 0, 1);
+        while (world_work(w, 100, 100))
+            continue;
+    }
+    world_kill(w);
+    w->options.accept_loss = false;
+    memcpy(first, seen, sizeof(seen));
+    memset(seen, 0, sizeof(seen));
+    SIM_CHECK(world_start(w) == 0, "the loss was accepted, and does not start again: %s (%s)", w->error_text,
+              w->report);
+    world_look(w);
+    SIM_CHECK(w->error == 0, "the loss was accepted, and later it ends: %s", w->report);
+    SIM_CHECK(memcmp(first, seen, sizeof(seen)) == 0,
+              "after the start with the loss accepted, other messages are there");
+    free(first);
+}
+
 static void accept_loss(void)
 {
     const struct commit_header *damaged = commit_at(current.file, current.at);
@@ -223,6 +248,7 @@ static void accept_loss(void)
         SIM_CHECK(w->error == 0, "with the loss accepted it ends: %s", w->report);
         if (current.harm == HARM_FLIP && damaged != NULL && !is_about_catalogue(damaged))
             check_loss(w, damaged->number);
+        start_again(w);
         current.accepted++;
     }
     world_free(w);
