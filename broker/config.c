@@ -563,6 +563,30 @@ static int default_directory(struct config *c, char *const env[], char *error)
     return -1;
 }
 
+/* The cache must take what one request or delivery is about, twice, and leave half of the memory to what comes in. */
+static int work_out_cache(struct config *c, char *error)
+{
+    uint64_t least = 2 * c->frame_bytes_max, quarter = c->memory_bytes_max / 4;
+
+    if (c->cache_bytes_max == 0)
+        c->cache_bytes_max = quarter < CONFIG_MIB(32) ? quarter : CONFIG_MIB(32);
+    if (c->cache_bytes_max < least)
+        c->cache_bytes_max = least;
+    if (c->memory || c->cache_bytes_max <= c->memory_bytes_max / 2)
+        return 0;
+    if (c->cache_bytes_max == least)
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "frame_bytes_max (%" PRIu64 ") must be at most a quarter of memory_bytes_max (%" PRIu64
+                 "): lower --frame-bytes-max or raise --memory-bytes-max",
+                 c->frame_bytes_max, c->memory_bytes_max);
+    else
+        snprintf(error, CONFIG_ERROR_BYTES,
+                 "cache_bytes_max (%" PRIu64 ") must be at most half of memory_bytes_max (%" PRIu64
+                 "): lower --cache-bytes-max or raise --memory-bytes-max",
+                 c->cache_bytes_max, c->memory_bytes_max);
+    return -1;
+}
+
 /* Values that are each in bounds but do not fit each other. */
 static int check_together(const struct config *c, char *error)
 {
@@ -605,7 +629,9 @@ int config_read(struct config *ret_config, int argc, char *const argv[], char *c
     if (!ret_config->memory && ret_config->directory[0] == '\0' &&
         default_directory(ret_config, env, error) != 0)
         return CONFIG_EXIT_CONFIG;
-    return check_together(ret_config, error) == 0 ? 0 : CONFIG_EXIT_CONFIG;
+    if (check_together(ret_config, error) != 0 || work_out_cache(ret_config, error) != 0)
+        return CONFIG_EXIT_CONFIG;
+    return 0;
 }
 
 void config_help(FILE *out)

@@ -24,8 +24,9 @@
     X(memory_bytes_max, BYTES, 0, CONFIG_MIB(8), CONFIG_MIB(16777216),                                       \
       "messages held in memory; with --memory publishes are refused beyond it. Default: a quarter of the "   \
       "memory, at most 1 GiB")                                                                               \
-    X(cache_bytes_max, BYTES, CONFIG_MIB(32), CONFIG_MIB(4), CONFIG_MIB(1048576),                            \
-      "of that, messages read back from the disk; at least twice frame_bytes_max is taken")                  \
+    X(cache_bytes_max, BYTES, 0, CONFIG_KIB(32), CONFIG_MIB(1048576),                                        \
+      "of that, messages read back from the disk; at least twice frame_bytes_max. Default: a quarter of "    \
+      "memory_bytes_max, at most 32 MiB")                                                                    \
     X(disk_bytes_max, BYTES, 0, 0, CONFIG_MIB(1073741824),                                                   \
       "files of the log; beyond it publishes are refused. 0: as much as the file system has")                \
     X(backup_ms_max, MS, 3600000, 10, 604800000,                                                             \

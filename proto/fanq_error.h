@@ -40,7 +40,7 @@ extern "C" {
     X(TOPIC_NOT_FOUND, 16, false, "there is no topic of this name")                                          \
     X(RECEIPT_EXPIRED, 17, false, "the visibility timeout has passed")                                       \
     X(EXISTS, 18, false, "it exists already, with different attributes")                                     \
-    X(NO_ROOM, 19, true, "the broker's memory limit is reached; receive and delete messages, then retry")    \
+    X(NO_ROOM, 19, true, "the broker's memory or its disk is full; receive and delete messages, then retry")    \
     X(LIMIT, 20, true, "a limit of the broker is reached")                                                   \
     X(DRAINING, 21, true, "the broker is shutting down")                                                     \
     X(SUBSCRIPTION_NOT_FOUND, 22, false, "the queue is not subscribed to the topic")                         \

@@ -82,12 +82,11 @@ static int open_log(struct shell *s, char *error, size_t size)
                                              [CONFIG_FSYNC_ASYNC] = WRITER_SYNC_ASYNC,
                                              [CONFIG_FSYNC_NONE] = WRITER_SYNC_NONE};
     const struct config *config = s->config;
-    uint64_t cache_min = 2 * config->frame_bytes_max;
     struct log_options options = {
         .io = s->log_io,
         .segment_bytes = segment_bytes(config),
         .memory_bytes_max = config->memory_bytes_max,
-        .cache_bytes_max = config->cache_bytes_max > cache_min ? config->cache_bytes_max : cache_min,
+        .cache_bytes_max = config->cache_bytes_max,
         .disk_bytes_max = config->disk_bytes_max,
         .sync = syncs[config->fsync],
         .sync_ms = config->fsync_ms,

@@ -112,6 +112,24 @@ static void words_are_understood(void **state)
     assert_int_equal(c.listen_count, 0);
 }
 
+static void the_cache_is_a_part_of_the_memory(void **state)
+{
+    struct config c;
+
+    (void)state;
+    assert_int_equal(read_config(&c, "-d /a --memory-bytes-max 1G", ""), 0);
+    assert_int_equal(c.cache_bytes_max, CONFIG_MIB(32));
+    assert_int_equal(read_config(&c, "-d /a --memory-bytes-max 80M", ""), 0);
+    assert_int_equal(c.cache_bytes_max, CONFIG_MIB(20));
+    assert_int_equal(read_config(&c, "-d /a --memory-bytes-max 32M", ""), 0);
+    assert_int_equal(c.cache_bytes_max, CONFIG_MIB(16));
+    assert_int_equal(read_config(&c, "--memory --memory-bytes-max 16M", ""), 0);
+    expect_error(CONFIG_EXIT_CONFIG, "-d /a --memory-bytes-max 31M", "",
+                 "at most a quarter of memory_bytes_max");
+    expect_error(CONFIG_EXIT_CONFIG, "-d /a --memory-bytes-max 64M --cache-bytes-max 33M", "",
+                 "at most half of memory_bytes_max");
+}
+
 static void errors_say_what_to_type(void **state)
 {
     (void)state;
@@ -183,6 +201,7 @@ int main(void)
         cmocka_unit_test(what_kubernetes_says_of_a_service_is_not_for_us),
         cmocka_unit_test(flags_win_over_environment),
         cmocka_unit_test(words_are_understood),
+        cmocka_unit_test(the_cache_is_a_part_of_the_memory),
         cmocka_unit_test(errors_say_what_to_type),
         cmocka_unit_test(values_are_checked_to_the_last_letter),
         cmocka_unit_test(listen_addresses_have_all_their_forms),
