@@ -296,11 +296,12 @@ class Directories(Durable):
         self.assertIn("/proc/fanq-test", text)
 
     def test_without_permission(self):
-        if os.geteuid() == 0:
-            self.skipTest("permissions do not bind root")
         os.chmod(self.data, 0o500)
-        self.assertIn(self.data, self.refused())
+        code, _, text = broker.run("--port", "0", "--dir", self.data, before=broker.bound_by_permissions)
         os.chmod(self.data, 0o700)
+        self.assertEqual(code, 1, text)
+        self.assertIn(self.data, text)
+        self.assertIn("Permission denied", text)
 
     def test_made_with_its_parents(self):
         deep = self.path("a/b/c")
