@@ -18,7 +18,7 @@
 enum {
     SIZE = 128,
     QUEUES = 4,
-    WINDOW_BYTES = 4 * 1024 * 1024, /* under way while the disk is waited for */
+    WINDOW_BYTES = 512 * 1024, /* under way while the disk is waited for */
     READY_MS = 2000,                /* uncounted, until the broker's files are written a second time */
     WARMUP_MS = 200,
     MEASURED_MS = 1000,

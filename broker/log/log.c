@@ -11,7 +11,7 @@
 #include "log_state.h"
 #include "proto/fanq_error.h"
 
-enum { SPIN_US = 100, REPORT_BYTES = 512 };
+enum { SPIN_US = 20, REPORT_BYTES = 512 };
 
 void log_report(struct log *l, const char *format, ...)
 {

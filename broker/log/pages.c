@@ -28,11 +28,10 @@ struct segment {
     struct page pages[];
 };
 
-void pages_init(struct pages *p, uint64_t segment_bytes, uint64_t memory_bytes_max, bool images)
+void pages_init(struct pages *p, uint64_t segment_bytes, uint64_t memory_bytes_max)
 {
     assert(segment_bytes > 0 && segment_bytes % TAIL_PAGE_BYTES == 0);
-    *p = (struct pages){
-        .segment_bytes = segment_bytes, .images = images, .held_max = memory_bytes_max / TAIL_PAGE_BYTES};
+    *p = (struct pages){.segment_bytes = segment_bytes, .held_max = memory_bytes_max / TAIL_PAGE_BYTES};
     list_init(&p->warm);
 }
 
@@ -43,7 +42,7 @@ void pages_close(struct pages *p)
         free(p->segments[i]);
     }
     free(p->segments);
-    pages_init(p, p->segment_bytes, p->held_max * TAIL_PAGE_BYTES, p->images);
+    pages_init(p, p->segment_bytes, p->held_max * TAIL_PAGE_BYTES);
 }
 
 /* ---- pages ---- */
@@ -244,11 +243,6 @@ static void rewind_head(struct pages *p, struct pages_place *head)
         retire(p, written);
 }
 
-static bool fills_once(const struct pages *p, const struct pages_place *head)
-{
-    return p->images && head == &p->heads[PAGES_NEW];
-}
-
 /* The last use of a segment has gone. */
 static void segment_died(struct pages *p, struct segment *s)
 {
@@ -256,8 +250,7 @@ static void segment_died(struct pages *p, struct segment *s)
         struct pages_place *head = &p->heads[i];
         if (head->segment != s)
             continue;
-        if (!fills_once(p, head))
-            rewind_head(p, head);
+        rewind_head(p, head);
         return;
     }
     segment_spare(p, s);
@@ -267,7 +260,6 @@ static void segment_died(struct pages *p, struct segment *s)
  * or a new one. */
 static int next_segment(struct pages *p, struct pages_place *head)
 {
-    struct segment *before = head->segment;
     struct segment *next = p->spare_count > 0 ? p->spares[--p->spare_count] : segment_add(p);
     struct page *written = written_page(head);
 
@@ -277,10 +269,6 @@ static int next_segment(struct pages *p, struct pages_place *head)
     head->used = 0;
     if (written != NULL && written->uses == 0)
         retire(p, written);
-    if (before != NULL && before->uses == 0) {
-        assert(fills_once(p, head));
-        segment_spare(p, before);
-    }
     return 0;
 }
 
@@ -293,7 +281,7 @@ static bool fits(const struct pages *p, const struct pages_place *head, uint64_t
 
 static bool wants_other_segment(const struct pages *p, const struct pages_place *head, uint64_t bytes)
 {
-    return head == &p->heads[PAGES_NEW] && !p->images && head->used > 0 &&
+    return head == &p->heads[PAGES_NEW] && head->used > 0 &&
            !page_at(head->segment, head->used + bytes - 1)->held &&
            (p->spare_count > 0 || p->segment_count < SEGMENTS_EARLY);
 }
@@ -304,7 +292,7 @@ int pages_place(struct pages *p, enum pages_head head_kind, uint64_t bytes, uint
 
     assert(p->heads[PAGES_NEW].placed == 0 && p->heads[PAGES_OLD].placed == 0);
     assert(bytes > 0 && bytes <= p->segment_bytes);
-    if (head->segment != NULL && head->segment->uses == 0 && !fills_once(p, head))
+    if (head->segment != NULL && head->segment->uses == 0)
         rewind_head(p, head); /* the newest commits had no blocks */
     if (!fits(p, head, bytes)) {
         if (next_segment(p, head) != 0)

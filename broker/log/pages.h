@@ -8,8 +8,8 @@
  *           page while another segment is dead, it goes there instead, so that a broker with a short backlog
  *           walks back and forth over a few warm pages. When nothing in the current segment lives any more it is
  *           filled from its beginning again. Two dead segments are kept as spares, further ones are unmapped.
- * Heads:    what is appended and what is copied or read back go to segments of their own. The image of a log's
- *           segment (pages->images) is filled once, from its beginning to its end, as the file is.
+ * Heads:    what is appended and what is copied or read back go to segments of their own. Where a
+ *           commit lies in the log's files has nothing to do with where it lies here.
  * Place:    the loop's thread alone. */
 #pragma once
 
@@ -37,7 +37,6 @@ struct pages_place {
 
 struct pages {
     uint64_t segment_bytes;
-    bool images;       /* PAGES_NEW fills each segment once */
     uint64_t held_max; /* in pages: warm ones are given back to stay below */
     uint64_t held;     /* in pages, warm ones included */
     struct list warm;  /* oldest first */
@@ -50,7 +49,7 @@ struct pages {
     struct segment *found; /* the segment found last */
 };
 
-void pages_init(struct pages *p, uint64_t segment_bytes, uint64_t memory_bytes_max, bool images);
+void pages_init(struct pages *p, uint64_t segment_bytes, uint64_t memory_bytes_max);
 void pages_close(struct pages *p); /* unmaps everything, whatever still counts on it */
 
 /* Gives a place for up to `bytes` bytes, at most a segment, in pages that are held from now on. pages_take()
@@ -59,12 +58,6 @@ int pages_place(struct pages *p, enum pages_head head, uint64_t bytes, uint8_t *
 
 /* Of the place given, `bytes` bytes are written, and what counts on them has called pages_use(). */
 void pages_take(struct pages *p, enum pages_head head, uint64_t bytes);
-
-/* Where in its segment the head goes on. */
-static inline uint64_t pages_used(const struct pages *p, enum pages_head head)
-{
-    return p->heads[head].used;
-}
 
 /* Keeps the pages under [at, at + length) until the matching pages_unuse(). */
 void pages_use(struct pages *p, const uint8_t *at, uint64_t length);

@@ -23,7 +23,7 @@ int tail_new(const struct tail_options *options, struct tail **ret_tail)
         t->arrival = options->epoch << BLOCK_EPOCH_SHIFT;
     index_init(&t->index);
     t->sweep_at = &t->index.all;
-    pages_init(&t->pages, options->segment_bytes, options->memory_bytes_max, options->log);
+    pages_init(&t->pages, options->segment_bytes, options->memory_bytes_max);
     *ret_tail = t;
     return 0;
 }
@@ -252,7 +252,7 @@ static int reserve_targets(struct tail *t, uint32_t count)
     return 0;
 }
 
-/* Where a commit of up to so many bytes goes: an image is filled once, and no commit is in two. */
+/* Where a commit of up to so many bytes goes: no commit is in two segments of the log. */
 static uint64_t place_commit(const struct tail *t, uint64_t bytes_max)
 {
     uint64_t left;
@@ -302,7 +302,6 @@ int tail_append(struct tail *t, const struct commit *commit, struct tail_commit 
         return err;
     l.tail = t;
     l.block_count = 0;
-    assert(!t->options.log || pages_used(&t->pages, PAGES_NEW) == l.lsn % t->options.segment_bytes);
     l.at = l.start + sizeof(struct commit_header);
     for (uint32_t i = 0; i < commit->stream_count; i++) {
         l.index = t->targets[i];

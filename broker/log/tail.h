@@ -3,11 +3,10 @@
  *
  * Place:     the loop's thread alone. The log thread reads, and fills hashes into, commits that it was handed: they are kept
  *            until tail_written().
- * Layout:    a row of segment images. What a turn brings is one commit: header, blocks (each with a header of
- *            its own in front of its records), facts, at a multiple of 64 bytes, whole in one segment (commit.h).
- *            Address space by the segment; memory is held and given back by the page of 1 MiB (pages.h). With a log, an
- *            image has the segment's number and is filled once, from its beginning to its end; without one, images are
- *            filled again as soon as nothing in them lives.
+ * Layout:    what a turn brings is one commit: header, blocks (each with a header of its own in front of its records), facts,
+ *            at a multiple of 64 bytes (commit.h). Its place in the log is the next one, whole in one segment of it. Its place
+ *            in memory is another matter: address space by the segment, held and given back by the page of 1 MiB (pages.h),
+ *            and filled again as soon as nothing in it lives, so that what is short-lived stays in the processor's cache.
  * Index:     per stream, from seq to block: a row of entries in seq order, shared by all queues (index.h). With a log an
  *            entry stays when its block leaves memory, and says where it lies on the disk (place.h).
  * Freeing:   a page counts the blocks in it that some queue still needs, and the pins of deliveries under way.
