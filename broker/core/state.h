@@ -33,17 +33,14 @@ enum timer_kind { TIMER_HOLDER, TIMER_CONSUMER };
 struct stream {
     struct tree_node node; /* core->streams, by number */
     uint64_t number;
-    uint64_t next_seq;  /* the next message gets it */
-    uint64_t committed; /* messages below stand in a commit: early queues may receive them */
-    uint64_t
-        receivable; /* messages below are synced, too: all queues may receive them; never above `committed` */
-    uint64_t
-        trimmed; /* messages below are not needed; the shell knows. Early queues may get it above `receivable` */
-    struct list feeds; /* struct feed, link_stream */
-    struct list
-        caught_up;     /* feeds with nothing unread below `receivable` but an open run: what is synced moves
-                               just these */
-    struct list early; /* the same of early queues, below `committed`: a commit moves just these */
+    uint64_t next_seq;      /* the next message gets it */
+    uint64_t committed;     /* messages below stand in a commit: early queues may receive them */
+    uint64_t receivable;    /* messages below are synced, too: all queues may receive them */
+    uint64_t trimmed;       /* messages below are not needed; the shell knows. It may pass `receivable` */
+    struct list feeds;      /* struct feed, link_stream */
+    struct list caught_up;  /* feeds with nothing unread below feed_limit() but an open run: when a commit is
+                               synced, it moves just these */
+    struct list early;      /* those of early queues, instead: a commit moves just these */
     struct list ephemerals; /* feeds of ephemeral queues: their backlog is bounded */
     size_t feed_count;
     size_t feeds_at_trimmed; /* feeds whose floor is at `trimmed`: when it drops to zero, trimmed may rise */
@@ -399,6 +396,13 @@ struct fact fact_of_run(const struct run *r, uint64_t due_ms);
 
 /* ---- feed.c ---- */
 
+/* f may read what lies below: what is synced or, for an early queue, what is committed. It falls when a queue ceases to be
+ * early: then f->next may be above it. */
+static inline uint64_t feed_limit(const struct feed *f)
+{
+    return f->queue->early_delivery ? f->stream->committed : f->stream->receivable;
+}
+
 struct feed *feed_find(const struct queue *q, uint64_t stream);
 /* The queue's feed of the stream with an open run from first on: made, reopened, or as it is. NULL: out of
  * memory. */
@@ -408,13 +412,7 @@ void feed_close(struct core *c, struct feed *f, uint64_t end);
 /* Takes [first, end), too, in rising order; end may be SEQ_OPEN. FANQ_ERR_NOMEM. */
 int feed_add(struct core *c, struct queue *q, struct stream *s, uint64_t first, uint64_t end);
 void feed_free(struct core *c, struct feed *f); /* with all it holds */
-/* f may read what lies below: what is synced or, for an early queue, what is committed. It falls when a queue ceases to be
- * early: then f->next may be above it. */
-static inline uint64_t feed_limit(const struct feed *f)
-{
-    return f->queue->early_delivery ? f->stream->committed : f->stream->receivable;
-}
-uint64_t feed_unread(const struct feed *f); /* how many messages may be received but were not yet */
+uint64_t feed_unread(const struct feed *f);     /* how many messages may be received but were not yet */
 void feed_settle(struct core *c,
                  struct feed *f); /* after `next` moved: passes gaps, moves between ready and caught up */
 bool feed_ready(const struct feed *f); /* has something to give, as far as it is in memory */
