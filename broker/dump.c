@@ -45,14 +45,14 @@ enum field {
     FIELD_SEQ = 8,
     FIELD_RANGE = 16,
     FIELD_CREATED = 32,
-    FIELD_TIMES = 64,
+    FIELD_ATTRIBUTES = 64,
     FIELD_DELIVERIES = 128,
     FIELD_PRODUCER = 256,
     FIELD_ERROR = 512
 };
 
 static const unsigned fields[FACT_KIND_END] = {
-    [FACT_QUEUE] = FIELD_QUEUE | FIELD_NAME | FIELD_CREATED | FIELD_TIMES,
+    [FACT_QUEUE] = FIELD_QUEUE | FIELD_NAME | FIELD_CREATED | FIELD_ATTRIBUTES,
     [FACT_QUEUE_END] = FIELD_QUEUE,
     [FACT_TOPIC] = FIELD_STREAM | FIELD_NAME | FIELD_CREATED,
     [FACT_TOPIC_END] = FIELD_STREAM | FIELD_SEQ,
@@ -104,8 +104,9 @@ static void print_fact(const struct fact *f, const char *where)
         print_range(f);
     if (has & FIELD_CREATED)
         printf(" created_ms %" PRIu64, f->created_ms);
-    if (has & FIELD_TIMES)
-        printf(" visibility_ms %" PRIu64 " receive_wait_ms %" PRIu64, f->visibility_ms, f->receive_wait_ms);
+    if (has & FIELD_ATTRIBUTES)
+        printf(" visibility_ms %" PRIu64 " receive_wait_ms %" PRIu64 " early_delivery %" PRIu64,
+               f->visibility_ms, f->receive_wait_ms, f->early_delivery);
     if (has & FIELD_DELIVERIES)
         printf(" deliveries %" PRIu64 " first_receive_ms %" PRIu64 " due_ms %" PRIu64, f->deliveries,
                f->first_receive_ms, f->due_ms);

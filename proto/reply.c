@@ -202,6 +202,9 @@ static void take_attributes(struct fanq_cursor *c, struct fanq_queue_attributes 
         case FANQ_QUEUE_RECEIVE_WAIT_MS:
             attributes->receive_wait_ms = fanq_read_number(c);
             break;
+        case FANQ_QUEUE_EARLY_DELIVERY:
+            attributes->early_delivery = fanq_read_bool(c);
+            break;
         default:
             fanq_read_skip(c);
             continue;

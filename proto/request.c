@@ -225,6 +225,9 @@ static void take_attributes(struct decoder *d, struct fanq_queue_attributes *att
         case FANQ_QUEUE_RECEIVE_WAIT_MS:
             attributes->receive_wait_ms = take_uint(d, 0, FANQ_WAIT_MS_MAX);
             break;
+        case FANQ_QUEUE_EARLY_DELIVERY:
+            attributes->early_delivery = fanq_read_bool(&d->at);
+            break;
         default:
             d->invalid = true;
             fanq_read_skip(&d->at);
@@ -537,8 +540,9 @@ void fanq_write_queue_attributes(struct fanq_writer *w, const struct fanq_queue_
 {
     bool has_visibility = (attributes->set & 1u << FANQ_QUEUE_VISIBILITY_MS) != 0;
     bool has_receive_wait = (attributes->set & 1u << FANQ_QUEUE_RECEIVE_WAIT_MS) != 0;
+    bool has_early_delivery = (attributes->set & 1u << FANQ_QUEUE_EARLY_DELIVERY) != 0;
 
-    fanq_write_map(w, (uint32_t)has_visibility + has_receive_wait);
+    fanq_write_map(w, (uint32_t)has_visibility + has_receive_wait + has_early_delivery);
     if (has_visibility) {
         fanq_write_uint(w, FANQ_QUEUE_VISIBILITY_MS);
         fanq_write_uint(w, attributes->visibility_ms);
@@ -546,6 +550,10 @@ void fanq_write_queue_attributes(struct fanq_writer *w, const struct fanq_queue_
     if (has_receive_wait) {
         fanq_write_uint(w, FANQ_QUEUE_RECEIVE_WAIT_MS);
         fanq_write_uint(w, attributes->receive_wait_ms);
+    }
+    if (has_early_delivery) {
+        fanq_write_uint(w, FANQ_QUEUE_EARLY_DELIVERY);
+        fanq_write_bool(w, attributes->early_delivery);
     }
 }
 

@@ -69,12 +69,14 @@ enum {
 enum fanq_queue_attribute {
     FANQ_QUEUE_VISIBILITY_MS = 1,
     FANQ_QUEUE_RECEIVE_WAIT_MS = 2,
+    FANQ_QUEUE_EARLY_DELIVERY = 3,
 };
 
 struct fanq_queue_attributes {
     uint32_t set; /* bit (1 << attribute) */
     uint64_t visibility_ms;
     uint64_t receive_wait_ms;
+    bool early_delivery; /* with a log: messages may be received before they are on the disk */
 };
 
 /* seqs [first, first + count) of a stream. */

@@ -40,9 +40,11 @@ int reply_queue(struct core *c, uint32_t connection, uint64_t id, const struct q
     reply = &reply_add(out, connection, FANQ_REPLY_QUEUE, id)->queue;
     reply->name = name;
     reply->queue_id = q->id;
-    reply->attributes.set = 1u << FANQ_QUEUE_VISIBILITY_MS | 1u << FANQ_QUEUE_RECEIVE_WAIT_MS;
+    reply->attributes.set =
+        1u << FANQ_QUEUE_VISIBILITY_MS | 1u << FANQ_QUEUE_RECEIVE_WAIT_MS | 1u << FANQ_QUEUE_EARLY_DELIVERY;
     reply->attributes.visibility_ms = q->visibility_ms;
     reply->attributes.receive_wait_ms = q->receive_wait_ms;
+    reply->attributes.early_delivery = q->early_delivery;
     reply->visible = queue_visible(q);
     reply->in_flight = q->in_flight;
     reply->delayed = q->delayed;

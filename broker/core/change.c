@@ -13,18 +13,31 @@ static void count_deleted(struct core *c, struct queue *q, uint64_t deleted)
         queue_kick(q); /* the limit on messages in flight may have let go */
 }
 
-/* What an earlier run handed out may be unread in this one: its ack comes late, but the work is done. */
-static int reach(struct core *c, struct feed *f, uint64_t batch, uint64_t end)
+/* Where in [first, end) begins what was published after the epoch. Along a stream epochs rise. */
+static uint64_t end_of_epoch(const struct core *c, const struct feed *f, uint64_t epoch, uint64_t first,
+                             uint64_t end)
 {
-    int err;
+    const struct view *view = &c->options.view;
 
-    if (batch >= c->first_batch)
-        return 0; /* this run's batches are behind f->next */
-    if (end > f->stream->receivable)
-        end = f->stream->receivable;
-    err = end > f->next ? feed_give_out(c, f, end) : 0;
+    while (first < end) {
+        uint64_t middle = first + (end - first) / 2;
+        struct block b;
+
+        if (view->block(view->context, f->stream->number, middle, &b) && block_epoch(c, &b) <= epoch)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    return first;
+}
+
+/* What an earlier run handed out may be unread in this one: its ack comes late, but the work is done. */
+static int reach(struct core *c, struct feed *f, uint64_t end)
+{
+    if (end <= f->next)
+        return 0;
     queue_kick(f->queue);
-    return err;
+    return feed_give_out(c, f, end);
 }
 
 static int ack_range(struct core *c, struct queue *q, uint64_t batch, const struct fanq_range *range)
@@ -35,13 +48,18 @@ static int ack_range(struct core *c, struct queue *q, uint64_t batch, const stru
 
     if (f == NULL)
         return 0; /* all of that stream was deleted before */
-    if (c->options.durable && end > f->next) {
-        err = reach(c, f, batch, end);
+    if (first < f->floor)
+        first = f->floor;
+    if (c->options.durable && batch < c->first_batch) {
+        /* It cannot have held what is younger: a crash took the messages that it held (they were handed out before they
+         * were on the disk), and these have their numbers now. */
+        if (end > f->stream->receivable)
+            end = f->stream->receivable; /* all of earlier runs is below */
+        end = end_of_epoch(c, f, batch >> BLOCK_EPOCH_SHIFT, first, end);
+        err = first < end ? reach(c, f, end) : 0;
         if (err != 0)
             return err;
     }
-    if (first < f->floor)
-        first = f->floor;
     if (end > f->next)
         end = f->next;
     if (first >= end)

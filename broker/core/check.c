@@ -58,8 +58,8 @@ static void check_feed(const struct feed *f, struct held *held)
         assert(f->unread[i].end != SEQ_OPEN || i + 1 == f->unread_count);
         before = f->unread[i].end;
     }
-    assert(feed_ready(f) == (feed_unread(f) > 0 && f->next < s->receivable && !f->fetching));
-    assert(list_linked(&f->link_caught_up) == (f->unread_count > 0 && f->next >= s->receivable));
+    assert(feed_ready(f) == (feed_unread(f) > 0 && f->next < feed_limit(f) && !f->fetching));
+    assert(list_linked(&f->link_caught_up) == (f->unread_count > 0 && f->next >= feed_limit(f)));
     check_runs(f, held);
 }
 
@@ -85,11 +85,22 @@ static void check_queue(const struct queue *q)
     assert(waits == q->wait_count);
 }
 
+static void check_caught_up(const struct stream *s, const struct list *caught_up, bool early)
+{
+    list_for_each (link, caught_up) {
+        const struct feed *f = container_of(link, struct feed, link_caught_up);
+
+        assert(f->stream == s && f->queue->early_delivery == early);
+    }
+}
+
 static void check_stream(const struct stream *s)
 {
     size_t feeds = 0, at_trimmed = 0;
 
-    assert(s->trimmed <= s->next_seq && s->receivable <= s->next_seq);
+    assert(s->trimmed <= s->next_seq && s->receivable <= s->committed && s->committed <= s->next_seq);
+    check_caught_up(s, &s->caught_up, false);
+    check_caught_up(s, &s->early, true);
     list_for_each (link, &s->feeds) {
         const struct feed *f = container_of(link, struct feed, link_stream);
 

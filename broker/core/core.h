@@ -7,8 +7,9 @@
  *
  *               TURN        time, room left for messages; timers that came due
  *               REQUEST...  (PRODUCER, DISCONNECT, BLOCKED, WRITABLE, RESIDENT, SYNCED in any number and order)
- *               COMMIT      lays the turn's publishes out as blocks     -> EFFECT_COMMIT, if there were any
- *               SYNCED      the commit is as safe as the mode promises  -> answers; its messages may be received
+ *               COMMIT      lays the turn's publishes out as blocks     -> EFFECT_COMMIT, if there were any: carried out
+ *                                                                          before SERVE, as early queues may have it
+ *               SYNCED      the commit is as safe as the mode promises  -> answers; all queues may have its messages
  *               SERVE       every queue that can give serves its waiters  -> EFFECT_DELIVER, EFFECT_TRIM
  *
  *           In memory mode SYNCED follows COMMIT at once; with a log it comes in a later turn.

@@ -33,13 +33,14 @@ enum field {
     CREATED,
     VISIBILITY,
     RECEIVE_WAIT,
+    EARLY_DELIVERY,
     ERROR,
     NAME,
     PRODUCER
 };
 
 static const uint8_t fields_of[FACT_KIND_END][FIELDS_MAX + 1] = {
-    [FACT_QUEUE] = {QUEUE_ID, NAME, CREATED, VISIBILITY, RECEIVE_WAIT},
+    [FACT_QUEUE] = {QUEUE_ID, NAME, CREATED, VISIBILITY, RECEIVE_WAIT, EARLY_DELIVERY},
     [FACT_QUEUE_END] = {QUEUE_ID},
     [FACT_TOPIC] = {STREAM, NAME, CREATED},
     [FACT_TOPIC_END] = {STREAM, SEQ},
@@ -67,6 +68,7 @@ static const size_t offset_of[NAME] = {
     [CREATED] = offsetof(struct fact, created_ms),
     [VISIBILITY] = offsetof(struct fact, visibility_ms),
     [RECEIVE_WAIT] = offsetof(struct fact, receive_wait_ms),
+    [EARLY_DELIVERY] = offsetof(struct fact, early_delivery),
     [ERROR] = offsetof(struct fact, error),
 };
 

@@ -7,7 +7,8 @@
  * A fact is a kind byte and its fields; numbers are LEB128 varints below 2^63, texts a varint length and bytes, a producer
  * its 16 bytes.
  *
- *     QUEUE         queue id, name, created, visibility, receive wait    made, or attributes set; an id is made once
+ *     QUEUE         queue id, name, created, visibility, receive wait, early delivery (0 or 1)
+ *                                                                        made, or attributes set; an id is made once
  *     QUEUE_END     queue id                                             with all its feeds
  *     TOPIC         stream, name, created
  *     TOPIC_END     stream, seq                                          its subscriptions end there, too
@@ -65,7 +66,8 @@ struct fact {
     uint64_t first, end; /* UNREAD, GONE, HELD, REFUSED; end is UINT64_MAX for an UNREAD that is open */
     uint64_t deliveries, first_receive_ms, due_ms;
     uint64_t created_ms, visibility_ms, receive_wait_ms;
-    const char *name; /* "account:region:name", not terminated; borrowed */
+    uint64_t early_delivery; /* 0 or 1 */
+    const char *name;        /* "account:region:name", not terminated; borrowed */
     uint64_t name_length;
     const uint8_t *producer; /* FANQ_PRODUCER_BYTES; borrowed */
     uint64_t error;          /* its number, as on the wire */

@@ -2,7 +2,8 @@
  *
  * A feed with an open run that has read all there is lies in stream->caught_up, and only there a publish
  * finds it; one that has something to give lies in queue->ready. So an idle queue with a backlog costs a
- * publish nothing. */
+ * publish nothing. Those of early queues, for which there is more as soon as it is committed, have a list of
+ * their own, so that they cost the others nothing. */
 #include "state.h"
 
 struct feed *feed_find(const struct queue *q, uint64_t stream)
@@ -51,11 +52,11 @@ static void unread_pop(struct feed *f)
 
 uint64_t feed_unread(const struct feed *f)
 {
-    uint64_t count = 0;
+    uint64_t limit = feed_limit(f), count = 0;
 
     for (uint32_t i = 0; i < f->unread_count; i++) {
         uint64_t first = f->unread[i].first > f->next ? f->unread[i].first : f->next;
-        uint64_t end = f->unread[i].end < f->stream->receivable ? f->unread[i].end : f->stream->receivable;
+        uint64_t end = f->unread[i].end < limit ? f->unread[i].end : limit;
 
         if (first < end)
             count += end - first;
@@ -93,23 +94,23 @@ void feed_settle(struct core *c, struct feed *f)
     list_remove(&f->link_caught_up);
     if (f->unread_count == 0)
         return;
-    if (f->next < f->stream->receivable) {
+    if (f->next < feed_limit(f)) {
         if (!f->fetching)
             list_append(&f->queue->ready, &f->link_ready);
         queue_kick(f->queue);
     } else {
-        /* A closed run above `receivable` waits for its commit here, too. */
-        list_append(&f->stream->caught_up, &f->link_caught_up);
+        /* A closed run above the limit waits for its commit here, too. */
+        list_append(f->queue->early_delivery ? &f->stream->early : &f->stream->caught_up, &f->link_caught_up);
     }
 }
 
-void feed_receivable(struct core *c, struct stream *s)
+void feeds_limit_rose(struct core *c, struct list *caught_up)
 {
     struct list moved;
     struct list *link;
 
     list_init(&moved);
-    while ((link = list_first(&s->caught_up)) != NULL) {
+    while ((link = list_first(caught_up)) != NULL) {
         list_remove(link);
         list_append(&moved, link);
     }

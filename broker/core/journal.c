@@ -38,7 +38,8 @@ struct fact fact_of_queue(const struct queue *q)
                          .name_length = q->name_length,
                          .created_ms = q->created_ms,
                          .visibility_ms = q->visibility_ms,
-                         .receive_wait_ms = q->receive_wait_ms};
+                         .receive_wait_ms = q->receive_wait_ms,
+                         .early_delivery = q->early_delivery};
 }
 
 struct fact fact_of_topic(const struct topic *t)

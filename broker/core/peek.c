@@ -130,12 +130,13 @@ static void walk_held(struct walk *w, struct feed *f, uint64_t from)
 static void walk_unread(struct walk *w, struct feed *f, uint64_t from)
 {
     struct fanq_peeked_slice like = {.state = FANQ_STATE_READY};
+    uint64_t limit = feed_limit(f);
 
     if (from < f->next)
         from = f->next;
     for (uint32_t i = 0; i < f->unread_count && !walk_over(w) && w->peek->states & FANQ_STATE_READY; i++) {
         uint64_t first = f->unread[i].first > from ? f->unread[i].first : from;
-        uint64_t end = f->unread[i].end < f->stream->receivable ? f->unread[i].end : f->stream->receivable;
+        uint64_t end = f->unread[i].end < limit ? f->unread[i].end : limit;
 
         if (first < end)
             walk_span(w, f, first, end, &like);

@@ -75,13 +75,28 @@ void queue_set(struct queue *q, const struct fanq_queue_attributes *a)
         q->visibility_ms = a->visibility_ms;
     if (a->set & 1u << FANQ_QUEUE_RECEIVE_WAIT_MS)
         q->receive_wait_ms = a->receive_wait_ms;
+    if (a->set & 1u << FANQ_QUEUE_EARLY_DELIVERY)
+        queue_set_early(q, a->early_delivery);
+}
+
+/* What is committed and not synced yet may be received from now on; or it waits again, but for what was given out. */
+void queue_set_early(struct queue *q, bool early)
+{
+    struct tree_node *node;
+
+    if (q->early_delivery == early)
+        return;
+    q->early_delivery = early;
+    for (node = tree_first(&q->feeds); node != NULL; node = tree_next(node))
+        feed_settle(q->core, container_of(node, struct feed, node));
 }
 
 /* Creating what exists is harmless unless it asks for something else; attributes left out ask for nothing. */
 static bool attributes_agree(const struct queue *q, const struct fanq_queue_attributes *a)
 {
     return (!(a->set & 1u << FANQ_QUEUE_VISIBILITY_MS) || a->visibility_ms == q->visibility_ms) &&
-           (!(a->set & 1u << FANQ_QUEUE_RECEIVE_WAIT_MS) || a->receive_wait_ms == q->receive_wait_ms);
+           (!(a->set & 1u << FANQ_QUEUE_RECEIVE_WAIT_MS) || a->receive_wait_ms == q->receive_wait_ms) &&
+           (!(a->set & 1u << FANQ_QUEUE_EARLY_DELIVERY) || a->early_delivery == q->early_delivery);
 }
 
 struct queue *queue_make(struct core *c, const struct full_name *name, uint64_t id)

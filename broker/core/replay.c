@@ -44,7 +44,7 @@ static int replay_queue(struct core *c, const struct fact *fact)
     struct queue *q = queue_by_id(c, fact->queue_id);
     struct full_name name;
 
-    if (!name_take(c, fact, NAME_QUEUE, &name))
+    if (!name_take(c, fact, NAME_QUEUE, &name) || fact->early_delivery > 1)
         return FANQ_ERR_INVALID;
     if (q == NULL) {
         struct queue *other = queue_find(c, &name);
@@ -60,6 +60,7 @@ static int replay_queue(struct core *c, const struct fact *fact)
     q->created_ms = fact->created_ms;
     q->visibility_ms = fact->visibility_ms;
     q->receive_wait_ms = fact->receive_wait_ms;
+    queue_set_early(q, fact->early_delivery != 0);
     return 0;
 }
 

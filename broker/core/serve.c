@@ -240,7 +240,7 @@ static void unread_take(struct core *c, struct plan *p, struct feed *f, uint32_t
     }
     if (f->next == b->first_seq + b->count)
         feed_head_moved(f);
-    if (f->next >= f->unread[0].end || f->next >= f->stream->receivable)
+    if (f->next >= f->unread[0].end || f->next >= feed_limit(f))
         feed_settle(c, f);
     (void)feed_raise_floor(c, f); /* may free it */
 }
@@ -262,7 +262,7 @@ static int plan_unread(struct core *c, struct plan *p, struct effects *out)
             feed_fetch(f, &b, out);
             continue;
         }
-        end = f->unread[0].end < f->stream->receivable ? f->unread[0].end : f->stream->receivable;
+        end = f->unread[0].end < feed_limit(f) ? f->unread[0].end : feed_limit(f);
         if (end > b.first_seq + b.count)
             end = b.first_seq + b.count;
         n = plan_take(c, p, f->stream->number, &b, f->next, end - f->next);

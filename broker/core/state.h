@@ -34,11 +34,13 @@ struct stream {
     struct tree_node node; /* core->streams, by number */
     uint64_t number;
     uint64_t next_seq;      /* the next message gets it */
-    uint64_t receivable;    /* messages below may be received */
-    uint64_t trimmed;       /* messages below are not needed; the shell knows */
+    uint64_t committed;     /* messages below stand in a commit: early queues may receive them */
+    uint64_t receivable;    /* messages below are synced, too: all queues may receive them */
+    uint64_t trimmed;       /* messages below are not needed; the shell knows. It may pass `receivable` */
     struct list feeds;      /* struct feed, link_stream */
-    struct list caught_up;  /* feeds with nothing unread below `receivable` but an open run: a publish moves
-                               just these */
+    struct list caught_up;  /* feeds with nothing unread below feed_limit() but an open run: when a commit is
+                               synced, it moves just these */
+    struct list early;      /* those of early queues, instead: a commit moves just these */
     struct list ephemerals; /* feeds of ephemeral queues: their backlog is bounded */
     size_t feed_count;
     size_t feeds_at_trimmed; /* feeds whose floor is at `trimmed`: when it drops to zero, trimmed may rise */
@@ -68,8 +70,8 @@ struct feed {
     struct queue *queue;
     struct stream *stream;
     struct list link_stream;       /* stream->feeds */
-    struct list link_caught_up;    /* stream->caught_up */
-    struct list link_ready;        /* queue->ready: has something unread that is receivable */
+    struct list link_caught_up;    /* stream->caught_up or stream->early */
+    struct list link_ready;        /* queue->ready: has something unread below feed_limit() */
     struct tree_node arrival_node; /* queue->sorted, instead, when the queue has several of them */
     bool sorted;                   /* it lies there */
     struct list link_ephemeral;
@@ -126,6 +128,7 @@ struct queue {
         journalled; /* its changes become facts, in a durable core: it has a name, and is not being deleted */
     struct core *core;
     uint64_t visibility_ms, receive_wait_ms;
+    bool early_delivery; /* what is committed may be received before it is synced */
     uint64_t created_ms;
     struct tree feeds;
     struct list ready;  /* feeds whose next message's arrival is not looked up */
@@ -393,6 +396,13 @@ struct fact fact_of_run(const struct run *r, uint64_t due_ms);
 
 /* ---- feed.c ---- */
 
+/* f may read what lies below: what is synced or, for an early queue, what is committed. It falls when a queue ceases to be
+ * early: then f->next may be above it. */
+static inline uint64_t feed_limit(const struct feed *f)
+{
+    return f->queue->early_delivery ? f->stream->committed : f->stream->receivable;
+}
+
 struct feed *feed_find(const struct queue *q, uint64_t stream);
 /* The queue's feed of the stream with an open run from first on: made, reopened, or as it is. NULL: out of
  * memory. */
@@ -410,8 +420,9 @@ void feed_not_ready(struct feed *f);
 /* After runs or next changed: raises the floor. Frees f, and gives true, when it was closed
  * and is empty now. */
 bool feed_raise_floor(struct core *c, struct feed *f);
-void feed_receivable(struct core *c, struct stream *s); /* the stream's receivable mark rose */
-/* What f has not read below `end`, which is receivable, was given out by an earlier run: f reads on from there, and it is
+/* The limit rose of the feeds that are caught up in this list: a stream's caught_up or early. */
+void feeds_limit_rose(struct core *c, struct list *caught_up);
+/* What f has not read below `end`, which is synced, was given out by an earlier run: f reads on from there, and it is
  * put back as if it had been delivered never. FANQ_ERR_NOMEM: only some of it. */
 int feed_give_out(struct core *c, struct feed *f, uint64_t end);
 /* Drops everything up to the end of the stream. */
@@ -453,6 +464,7 @@ struct queue *queue_new_ephemeral(struct core *c); /* NULL: out of memory */
 void queue_free(struct core *c, struct queue *q);  /* no consumer waits for it any more */
 int queue_delete(struct core *c, struct queue *q, struct effects *out);
 void queue_set(struct queue *q, const struct fanq_queue_attributes *attributes);
+void queue_set_early(struct queue *q, bool early);
 int queue_purge(struct core *c, struct queue *q); /* 0 or FANQ_ERR_NOMEM */
 void queue_kick(struct queue *q); /* everything that can make a message deliverable comes by here */
 bool queue_fetching(const struct queue *q);

@@ -1,7 +1,8 @@
 /* Streams, and the way of a publish through a turn: staged, committed, synced.
  *
  *     stream_stage()   numbers the records, remembers where the producer's bytes are
- *     commit_step()    brings them together by stream, with the turn's facts: one EFFECT_COMMIT a turn
+ *     commit_step()    brings them together by stream, with the turn's facts: one EFFECT_COMMIT a turn;
+ *                      early queues may give them out from now on
  *     synced_step()    they may be received, and the producers are answered
  *
  * A stream that no feed reads stores nothing: its messages are numbered and answered, but not appended. */
@@ -28,6 +29,7 @@ struct stream *stream_make(struct core *c, uint64_t number)
         c->next_stream = number + 1;
     list_init(&s->feeds);
     list_init(&s->caught_up);
+    list_init(&s->early);
     list_init(&s->ephemerals);
     list_init(&s->link_dirty);
     list_init(&s->link_staged);
@@ -121,8 +123,9 @@ static void stream_settle(struct core *c, struct stream *s, struct effects *out)
 /* All that is stored may be received; what nobody needs, the shell asks for itself. */
 void stream_recovered(struct core *c, struct stream *s)
 {
-    s->receivable = s->next_seq;
-    feed_receivable(c, s);
+    s->receivable = s->committed = s->next_seq;
+    feeds_limit_rose(c, &s->caught_up);
+    feeds_limit_rose(c, &s->early);
     list_remove(&s->link_dirty);
     if (!s->owned && s->feed_count == 0) {
         tree_remove(&c->streams, &s->node);
@@ -227,6 +230,8 @@ static void commit_mark(struct core *c, struct stream *s)
     p->seq = s->next_seq;
     s->marks++;
     list_remove(&s->link_staged);
+    s->committed = s->next_seq;
+    feeds_limit_rose(c, &s->early);
 }
 
 /* Lays out what is stored of the staged streams; gives how many those are. What is not stored has used up its
@@ -301,14 +306,14 @@ static void ephemeral_bound(struct core *c, struct feed *f)
 {
     const struct core_options *o = &c->options;
     struct stream *s = f->stream;
-    uint64_t before = f->next, newest_end;
+    uint64_t before = f->next, limit = feed_limit(f), newest_end;
     struct block newest, b;
 
-    if (f->next >= s->receivable)
+    if (f->next >= limit)
         return; /* it began behind what became receivable now */
-    if (s->receivable - f->next > o->ephemeral_backlog_messages_max)
-        f->next = s->receivable - o->ephemeral_backlog_messages_max;
-    if (o->view.block(o->view.context, s->number, s->receivable - 1, &newest)) {
+    if (limit - f->next > o->ephemeral_backlog_messages_max)
+        f->next = limit - o->ephemeral_backlog_messages_max;
+    if (o->view.block(o->view.context, s->number, limit - 1, &newest)) {
         newest_end = newest.bytes_before + newest.bytes;
         while (f->next < newest.first_seq && o->view.block(o->view.context, s->number, f->next, &b) &&
                newest_end - b.bytes_before > o->ephemeral_backlog_bytes_max)
@@ -330,7 +335,7 @@ static void mark_receivable(struct core *c, const struct pending *p)
     assert(p->seq >= s->receivable && s->marks > 0);
     s->marks--;
     s->receivable = p->seq;
-    feed_receivable(c, s);
+    feeds_limit_rose(c, &s->caught_up);
     list_for_each (link, &s->ephemerals)
         ephemeral_bound(c, container_of(link, struct feed, link_ephemeral));
     if (s->feed_count == 0)

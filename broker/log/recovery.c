@@ -312,6 +312,7 @@ static int recover_log(struct recovery *r)
     int err = 0;
 
     r->scan.kind = DIRECTORY_LOG; /* of it all is that is told from here on, even if nothing is loaded */
+    r->scan.length = 0; /* what is loaded is a cold segment, which may have the number of one of the log */
     r->last = (struct cursor){.hash_known = true}; /* the first commit names number, end and hash zero */
     if (r->checkpoint != NULL && r->checkpoint->lsn > 0) {
         uint64_t number = (r->checkpoint->lsn - 1) / segment_bytes;

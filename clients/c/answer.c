@@ -163,6 +163,7 @@ static void tell_queue(struct fanq *client, struct request *request, const struc
     struct fanq_queue_info info = {.queue_id = queue->queue_id,
                                    .visibility_ms = queue->attributes.visibility_ms,
                                    .receive_wait_ms = queue->attributes.receive_wait_ms,
+                                   .early_delivery = queue->attributes.early_delivery,
                                    .visible = queue->visible,
                                    .in_flight = queue->in_flight,
                                    .delayed = queue->delayed,

@@ -207,10 +207,15 @@ struct fanq_queue_settings {
     size_t size;
     int64_t visibility_ms;   /* how long a message is hidden once received; FANQ_OWN: not set here */
     int64_t receive_wait_ms; /* how long a receive waits unless it says; FANQ_OWN: not set here */
+    /* 1: messages may be received before they are on the disk, which is sooner by the time that takes. The publisher is not
+     * answered before, so none that it knows to be safe is lost; but a consumer may have seen one that is gone after a power
+     * cut, or that comes once more because the publisher sends it again. No matter for a broker that keeps messages in
+     * memory. 0: not before (how queues are made); FANQ_OWN: not set here */
+    int early_delivery;
 };
 #define FANQ_QUEUE_SETTINGS_INIT                                                                             \
     {                                                                                                        \
-        sizeof(struct fanq_queue_settings), FANQ_OWN, FANQ_OWN                                               \
+        sizeof(struct fanq_queue_settings), FANQ_OWN, FANQ_OWN, FANQ_OWN                                     \
     }
 
 /* Figures about a queue, exact when taken. */
@@ -219,6 +224,7 @@ struct fanq_queue_info {
     uint64_t queue_id;
     uint64_t visibility_ms;
     uint64_t receive_wait_ms;
+    bool early_delivery;
     uint64_t visible;
     uint64_t in_flight;
     uint64_t delayed;

@@ -46,6 +46,12 @@ static int take_settings(const struct fanq_queue_settings *settings,
         attributes.set |= 1u << FANQ_QUEUE_RECEIVE_WAIT_MS;
         attributes.receive_wait_ms = (uint64_t)settings->receive_wait_ms;
     }
+    if (settings != NULL && settings->early_delivery != FANQ_OWN) {
+        attributes.set |= 1u << FANQ_QUEUE_EARLY_DELIVERY;
+        attributes.early_delivery = settings->early_delivery == 1;
+        if (settings->early_delivery != 0 && settings->early_delivery != 1)
+            return FANQ_ERR_INVALID;
+    }
     if (attributes.visibility_ms > FANQ_VISIBILITY_MS_MAX || attributes.receive_wait_ms > FANQ_WAIT_MS_MAX)
         return FANQ_ERR_INVALID;
     *ret_attributes = attributes;

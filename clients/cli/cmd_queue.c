@@ -15,6 +15,8 @@ static struct fanq_queue_settings settings(const struct cli *cli)
         settings.visibility_ms = cli->options.visibility_ms;
     if (cli->options.wait_ms >= 0)
         settings.receive_wait_ms = cli->options.wait_ms;
+    if (cli->options.early_delivery >= 0)
+        settings.early_delivery = cli->options.early_delivery;
     return settings;
 }
 
@@ -39,7 +41,7 @@ static int set_one(struct cli *cli, const char *queue, struct fanq_error *ret_er
 
 int cmd_queue_set(struct cli *cli)
 {
-    if (cli->options.visibility_ms >= 0 || cli->options.wait_ms >= 0)
+    if (cli->options.visibility_ms >= 0 || cli->options.wait_ms >= 0 || cli->options.early_delivery >= 0)
         return many_run(cli, 0, "change queue", "changed queue", set_one);
     cli_fail(EXIT_USAGE, "nothing to set");
     cli_hint("such as:  fanq queue set %s --visibility 30s --wait 20s", cli->arguments[0]);
@@ -86,6 +88,7 @@ static void put_info(const struct fanq_queue_info *info)
     printf("deleted     %llu\n", (unsigned long long)info->deleted);
     printf("visibility  %s\n", text_duration(info->visibility_ms, visibility));
     printf("wait        %s\n", text_duration(info->receive_wait_ms, wait));
+    printf("early       %s\n", info->early_delivery ? "on" : "off");
     printf("created     %s\n", text_time(info->created_ms, time));
 }
 
@@ -134,6 +137,7 @@ void queue_info_json(struct json *json, const char *key, const struct fanq_queue
     json_number(json, "deleted", info->deleted);
     json_number(json, "visibility_ms", info->visibility_ms);
     json_number(json, "receive_wait_ms", info->receive_wait_ms);
+    json_bool(json, "early_delivery", info->early_delivery);
     json_text(json, "created", text_time(info->created_ms, time));
     json_object_end(json);
 }

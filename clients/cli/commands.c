@@ -17,6 +17,8 @@ static const struct option queue_settings_options[] = {
      "how long a received message is hidden from others (default: 30s)"},
     {0, "wait", OPTION_DURATION, OPTION(wait_ms), QUEUE_WAIT_MS_MAX, "20s",
      "how long a receive waits unless it says (default: not at all)"},
+    {0, "early-delivery", OPTION_SWITCH, OPTION(early_delivery), 0, "on",
+     "receive messages before they are on the disk; a power cut may take them (default: off)"},
     OPTION_END,
 };
 

@@ -20,6 +20,7 @@ void options_init(struct options *options)
 {
     *options = (struct options){.wait_ms = -1,
                                 .visibility_ms = -1,
+                                .early_delivery = -1,
                                 .delay_ms = -1,
                                 .interval_ms = -1,
                                 .duration_ms = -1,
@@ -69,6 +70,11 @@ static bool store(const struct option *option, const char *value, struct options
         break;
     case OPTION_SETTLE:
         *(int *)field = option->value;
+        break;
+    case OPTION_SWITCH:
+        good = strcmp(value, "on") == 0 || strcmp(value, "off") == 0;
+        *(int *)field = strcmp(value, "on") == 0;
+        wanted = "on or off";
         break;
     case OPTION_TEXT:
         *(const char **)field = value;

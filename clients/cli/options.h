@@ -47,6 +47,7 @@ struct options {
     int settle;      /* enum settle */
     int64_t wait_ms; /* -1: not given, as those below */
     int64_t visibility_ms;
+    int early_delivery; /* 0, 1 */
     int64_t delay_ms;
     int64_t interval_ms;
     int64_t duration_ms;
@@ -55,6 +56,7 @@ struct options {
 enum option_kind {
     OPTION_FLAG,     /* bool */
     OPTION_SETTLE,   /* int, set to `value` */
+    OPTION_SWITCH,   /* int, 0 or 1: "off" or "on" */
     OPTION_TEXT,     /* const char * */
     OPTION_LIST,     /* struct option_list */
     OPTION_COUNT,    /* uint64_t, at least 1 */

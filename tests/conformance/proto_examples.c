@@ -45,6 +45,8 @@ static void print_attributes(const struct fanq_queue_attributes *attributes)
         print_number("visibility_ms", attributes->visibility_ms);
     if ((attributes->set & 1u << FANQ_QUEUE_RECEIVE_WAIT_MS) != 0)
         print_number("receive_wait_ms", attributes->receive_wait_ms);
+    if ((attributes->set & 1u << FANQ_QUEUE_EARLY_DELIVERY) != 0)
+        printf(" early_delivery=%s", attributes->early_delivery ? "true" : "false");
 }
 
 static void print_record(const struct fanq_record *record)

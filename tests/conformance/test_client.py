@@ -305,6 +305,8 @@ class ConformanceTest(unittest.TestCase):
         self.refused(EXISTS, fanq.QUEUE_CREATE, self.queue, {1: 77})
         self.assertEqual(self.client.call(fanq.QUEUE_SET, self.queue, {1: 77})[2][1], 77)
         self.client.call(fanq.QUEUE_CREATE, self.queue, {1: 77})
+        self.assertIs(self.client.call(fanq.QUEUE_SET, self.queue, {3: True})[2][3], True)
+        self.refused(EXISTS, fanq.QUEUE_CREATE, self.queue, {3: False})
         self.assertEqual(self.client.call(fanq.TOPIC_GET, self.topic)[2], 1)
         self.assertEqual(self.client.call(fanq.SUBSCRIPTION_LIST, self.topic, "", 10), [[self.queue], False])
         for i in range(5):

@@ -135,7 +135,9 @@ static void put_catalogue(struct facts *f)
         (struct fact){.kind = FACT_TOPIC, .stream = 1, .name = "000000000000:us-east-1:t", .created_ms = 9});
     put(f, (struct fact){
                .kind = FACT_QUEUE, .queue_id = 3, .name = "000000000000:us-east-1:a", .visibility_ms = 300});
-    put(f, (struct fact){.kind = FACT_QUEUE, .queue_id = 4, .name = "1:eu:b", .receive_wait_ms = 20});
+    put(f,
+        (struct fact){
+            .kind = FACT_QUEUE, .queue_id = 4, .name = "1:eu:b", .receive_wait_ms = 20, .early_delivery = 1});
     put(f, (struct fact){.kind = FACT_SUBSCRIBED, .stream = 1, .queue_id = 3, .seq = 10});
     put(f, (struct fact){.kind = FACT_OWN, .stream = 2, .queue_id = 3});
 }

@@ -142,6 +142,12 @@ TEST(queue_settings_are_kept_and_compared)
     assert_string_equal(error.name, "EXISTS");
     assert_int_equal(fanq_queue_set_sync(client, "set-1", &settings, TIMEOUT_MS, NULL), 0);
     assert_int_equal(look(client, "set-1").visibility_ms, 99);
+    assert_false(look(client, "set-1").early_delivery);
+    settings.early_delivery = 1;
+    assert_int_equal(fanq_queue_set_sync(client, "set-1", &settings, TIMEOUT_MS, NULL), 0);
+    assert_true(look(client, "set-1").early_delivery);
+    settings.early_delivery = 0;
+    assert_int_equal(fanq_queue_create_sync(client, "set-1", &settings, TIMEOUT_MS, NULL), FANQ_ERR_EXISTS);
     assert_int_equal(fanq_queue_create_sync(client, "set-2", NULL, TIMEOUT_MS, NULL), 0);
     options.prefix = "set-";
     options.limit = 1;

@@ -79,6 +79,48 @@ class Syncing(Shim):
         self.assertGreater(time.monotonic() - since, 0.3)
         self.faults.sync_delay_ms = 0
 
+    def test_an_early_queue_sees_before_the_sync(self):
+        c = self.start()
+        c.make("early", attributes={3: True})
+        c.make("safe")
+        c.ask(TOPIC_CREATE, "t")
+        for queue in ("early", "safe"):
+            self.assertEqual(c.ask(SUBSCRIBE, "t", queue)[0], R_OK)
+        early, safe = self.connect(), self.connect()
+        self.faults.sync_delay_ms = 700
+        for client, queue in ((early, "early"), (safe, "safe")):
+            client.start(RECEIVE, [queue], 10, MIB, 20000, None, 0)
+        since = time.monotonic()
+        c.start(PUBLISH, "t", 0, [record(b"x")])
+        delivery = early.read()
+        self.assertEqual(records(delivery), [record(b"x")])
+        self.assertLess(time.monotonic() - since, 0.4)
+        early.delete(delivery)  # answered when it is safe itself: by the sync after the message's
+        self.assertGreater(time.monotonic() - since, 1.39)
+        self.faults.sync_delay_ms = 0
+        self.assertEqual(c.read()[0], R_OK_RANGE)
+        self.assertEqual(records(safe.read()), [record(b"x")])
+
+    def test_an_early_queue_has_what_was_answered(self):
+        """The publisher is not answered before the sync, and what it was not answered may be gone."""
+        c = self.start()
+        c.make("q", attributes={3: True})
+        c.put("q", b"answered")
+        other = self.connect()
+        self.assertEqual(len(records(other.get("q"))), 1)
+        self.faults.sync_delay_ms = 60000
+        waiting = self.connect(timeout=0.5)
+        waiting.start(SEND, "q", 0, [record(b"not answered")])
+        self.assertEqual(records(other.get("q", wait_ms=20000)), [record(b"not answered")])
+        with self.assertRaises(TimeoutError):
+            waiting.read()
+        self.faults.sync_delay_ms = 0
+        c = self.again()
+        left = records(c.get("q"))
+        self.assertEqual(left[0], record(b"answered"))
+        self.assertIn(left[1:], ([], [record(b"not answered")]))
+        self.assertTrue(c.info("q")[4][3])  # it is early still
+
     def test_other_modes_do_not_wait(self):
         for mode in ("async:10ms", "none"):
             c = self.start("--fsync", mode)

@@ -23,6 +23,8 @@ static bool attributes_equal(const struct fanq_queue_attributes *a, const struct
         same = same && a->visibility_ms == b->visibility_ms;
     if ((a->set & 1u << FANQ_QUEUE_RECEIVE_WAIT_MS) != 0)
         same = same && a->receive_wait_ms == b->receive_wait_ms;
+    if ((a->set & 1u << FANQ_QUEUE_EARLY_DELIVERY) != 0)
+        same = same && a->early_delivery == b->early_delivery;
     return same;
 }
 

@@ -159,14 +159,15 @@ static void each_management(request_visit visit, void *context)
         request = (struct fanq_request){.op = name_ops[i], .id = 8, .name = FANQ_BYTES("a-name_1")};
         visit(&request, context);
     }
-    for (uint32_t set = 0; set < 8; set += 2) {
-        request = (struct fanq_request){.op = set < 4 ? FANQ_OP_QUEUE_CREATE : FANQ_OP_QUEUE_SET, .id = set};
+    for (uint32_t set = 0; set < 16; set += 2) {
+        request = (struct fanq_request){.op = set < 8 ? FANQ_OP_QUEUE_CREATE : FANQ_OP_QUEUE_SET, .id = set};
         request.queue.name = text_of(80);
         request.queue.attributes.set = set;
         if ((set & 1u << FANQ_QUEUE_VISIBILITY_MS) != 0)
             request.queue.attributes.visibility_ms = FANQ_VISIBILITY_MS_MAX;
         if ((set & 1u << FANQ_QUEUE_RECEIVE_WAIT_MS) != 0)
             request.queue.attributes.receive_wait_ms = FANQ_WAIT_MS_MAX;
+        request.queue.attributes.early_delivery = (set & 1u << FANQ_QUEUE_EARLY_DELIVERY) != 0;
         visit(&request, context);
     }
     request = (struct fanq_request){.op = FANQ_OP_QUEUE_LIST, .id = 1, .list = {{NULL, 0}, {NULL, 0}, 1}};
@@ -250,9 +251,11 @@ static void each_description(reply_visit visit, void *context)
 {
     struct fanq_reply reply = {.op = FANQ_REPLY_QUEUE, .id = 70};
 
-    reply.queue =
-        (struct fanq_queue_reply){FANQ_BYTES("orders"), 3, {6, 30000, 20000}, 1,          128, 256, 65536,
-                                  1ull << 41,           1, 1ull << 33,        1ull << 32, 9};
+    reply.queue = (struct fanq_queue_reply){
+        FANQ_BYTES("orders"), 3, {14, 30000, 20000, true}, 1, 128, 256, 65536, 1ull << 41, 1, 1ull << 33,
+        1ull << 32,           9};
+    visit(&reply, context);
+    reply.queue.attributes = (struct fanq_queue_attributes){1u << FANQ_QUEUE_EARLY_DELIVERY, 0, 0, false};
     visit(&reply, context);
     reply = (struct fanq_reply){.op = FANQ_REPLY_TOPIC, .id = 71};
     reply.topic = (struct fanq_topic_reply){FANQ_BYTES("prices"), 2, 1000, 1ull << 41, INT64_MAX};

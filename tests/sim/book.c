@@ -168,7 +168,7 @@ void book_move(struct book_queue *q, struct book_message *m, enum message_state 
         q->ready_again++;
 }
 
-static void feed_synced(struct book_queue *q, struct book_feed *f, uint64_t from, uint64_t end)
+static void feed_arrives(struct book_queue *q, struct book_feed *f, uint64_t from, uint64_t end)
 {
     for (uint64_t seq = from > f->first ? from : f->first; seq < end && seq - f->first < f->count; seq++) {
         struct book_message *m = &f->messages[seq - f->first];
@@ -185,9 +185,48 @@ void book_synced(struct book *b, struct book_stream *s, uint64_t end)
         struct book_feed *f = q->alive ? book_feed_find(q, s) : NULL;
 
         if (f != NULL)
-            feed_synced(q, f, s->synced_seq, end);
+            feed_arrives(q, f, s->synced_seq, end);
     }
     s->synced_seq = end;
+}
+
+void book_committed(struct book *b, struct book_stream *s)
+{
+    for (uint32_t i = 0; i < b->queue_count; i++) {
+        struct book_queue *q = b->queues[i];
+        struct book_feed *f = q->alive && q->early ? book_feed_find(q, s) : NULL;
+
+        if (f != NULL)
+            feed_arrives(q, f, s->synced_seq, s->committed_seq);
+    }
+}
+
+/* What was not given out yet waits for its sync again. */
+static void feed_waits(struct book_queue *q, struct book_feed *f)
+{
+    uint64_t seq = f->stream->synced_seq > f->first ? f->stream->synced_seq : f->first;
+
+    for (; seq - f->first < f->count; seq++) {
+        struct book_message *m = &f->messages[seq - f->first];
+
+        if (m->state == MESSAGE_READY && m->deliveries == 0)
+            book_move(q, m, MESSAGE_PENDING);
+    }
+}
+
+void book_queue_set_early(struct book_queue *q, bool early)
+{
+    if (q->early == early)
+        return;
+    q->early = early;
+    for (uint32_t i = 0; i < q->feed_count; i++) {
+        struct book_feed *f = q->feeds[i];
+
+        if (early)
+            feed_arrives(q, f, f->stream->synced_seq, f->stream->committed_seq);
+        else
+            feed_waits(q, f);
+    }
 }
 
 void book_purge(struct book_queue *q)

@@ -3,7 +3,7 @@
  * Place:  beside the core, told the same things. It decides nothing about order and choice; it knows
  *         which message is in which state, so that whatever the core does can be checked against it
  *         (oracle.h).
- * States: PENDING -> READY -> HELD -> READY (timeout, nack) | DELAYED -> READY | GONE; READY -> GONE in
+ * States: PENDING -> READY (-> PENDING when a queue ceases to be early) -> HELD -> READY (timeout, nack) | DELAYED -> READY | GONE; READY -> GONE in
  *         auto mode, by purge or by drop-oldest. */
 #pragma once
 
@@ -13,7 +13,7 @@
 
 enum message_state {
     MESSAGE_NONE,    /* this seq was never the queue's */
-    MESSAGE_PENDING, /* accepted, not synced yet */
+    MESSAGE_PENDING, /* accepted, not synced yet (of an early queue: not committed yet) */
     MESSAGE_READY,
     MESSAGE_HELD,
     MESSAGE_DELAYED,
@@ -62,6 +62,7 @@ struct book_queue {
     uint32_t slot; /* whose name it has */
     uint64_t id;   /* 0: not known yet */
     uint64_t visibility_ms, receive_wait_ms;
+    bool early; /* what is committed is READY */
     struct book_stream *own;
     struct book_feed **feeds;
     uint32_t feed_count, feed_capacity;
@@ -117,8 +118,10 @@ void book_queue_take(struct book_queue *q, struct book_stream *s, uint64_t first
 /* Every change of a message's state goes by here, and the counts with it. */
 void book_move(struct book_queue *q, struct book_message *m, enum message_state state);
 
-/* [.., end) of the stream may be received. */
+/* [.., end) of the stream may be received: by all, or by early queues. */
 void book_synced(struct book *b, struct book_stream *s, uint64_t end);
+void book_committed(struct book *b, struct book_stream *s);
+void book_queue_set_early(struct book_queue *q, bool early);
 
 /* [first, first + count) are HELD or DELAYED; those that still are at due_ms come back then. */
 void book_timer_add(struct book *b, struct book_queue *q, struct book_feed *f, uint64_t first, uint64_t count,

@@ -211,6 +211,10 @@ static void do_queue_attributes(struct workload *w, uint32_t connection, enum fa
         r.queue.attributes.set |= 1u << FANQ_QUEUE_RECEIVE_WAIT_MS;
         r.queue.attributes.receive_wait_ms = rng_skewed(&w->rng, 0, w->wait_ms_max);
     }
+    if (rng_chance(&w->rng, 40)) {
+        r.queue.attributes.set |= 1u << FANQ_QUEUE_EARLY_DELIVERY;
+        r.queue.attributes.early_delivery = rng_chance(&w->rng, 50);
+    }
     client_request(w, connection, &r);
 }
 

@@ -6,7 +6,8 @@
  * Then the broker is no more: what was synced is kept, and of the rest any number of commits. A new core is made of a
  * checkpoint and the commits behind it, or of all commits, and everything in it is compared with what the kept commits
  * hold (crash_model.h): every message once, in the right queues, with a plausible delivery count. And no answer may
- * come before the commit that holds what it speaks of is synced. The run goes on with the new core. */
+ * come before the commit that holds what it speaks of is synced, nor a message but from an early queue. The run goes on
+ * with the new core. */
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -69,8 +70,10 @@ struct world {
     struct checkpoint current; /* in the making, if begin is not 0 */
     bool making;
     uint32_t sync_percent, slice_bytes_max, slice_percent, checkpoint_percent, damage_percent,
-        churn_percent; /* of what is done: subscriptions come and go */
+        churn_percent, /* of what is done: subscriptions come and go */
+        early_percent; /* of the queues */
     uint64_t crashes, recovered_messages, checkpoint_crashes;
+    uint64_t early_messages; /* were delivered before their sync */
 };
 
 static uint64_t current_seed;
@@ -172,6 +175,10 @@ static void delivered_one(struct world *w, const struct ask *a, const struct fan
               "message %u of queue %u is delivered, but somebody has it", uid, a->slot);
     SIM_CHECK(slice->deliveries == ++w->deliveries[a->slot][uid], "message %u has %u deliveries, not %u", uid,
               slice->deliveries, w->deliveries[a->slot][uid]);
+    SIM_CHECK(slice->deliveries > 1 || crash_model_may_deliver(&w->model.queues[a->slot], uid, w->synced),
+              "message %u of queue %u is delivered with %lu synced, and came in %lu", uid, a->slot, w->synced,
+              m->came);
+    w->early_messages += m->came > w->synced;
     if (w->delivered[a->slot][uid] < slice->deliveries)
         w->delivered[a->slot][uid] = slice->deliveries;
     if (a->automatic) {
@@ -499,7 +506,16 @@ static void do_queue_create(struct world *w)
 {
     uint32_t slot = rng_below(&w->rng, CRASH_QUEUES);
     struct fanq_request r = {.op = FANQ_OP_QUEUE_CREATE, .queue = {.name = text_of(queue_names[slot])}};
+    bool early = rng_chance(&w->rng, w->early_percent);
 
+    if (!w->model.queues[slot].alive && early) {
+        r.queue.attributes =
+            (struct fanq_queue_attributes){.set = 1u << FANQ_QUEUE_EARLY_DELIVERY, .early_delivery = true};
+        event_add(w, (struct crash_event){.kind = CRASH_QUEUE_MADE,
+                                          .queue = slot,
+                                          .value = FANQ_VISIBILITY_MS_DEFAULT,
+                                          .early = true});
+    }
     queue_wanted(w, slot);
     (void)request(w, 0, &r, (struct ask){.needs = w->model.queues[slot].commit});
 }
@@ -507,15 +523,23 @@ static void do_queue_create(struct world *w)
 static void do_queue_set(struct world *w)
 {
     uint32_t slot = rng_below(&w->rng, CRASH_QUEUES);
+    const struct crash_queue *q = &w->model.queues[slot];
     struct fanq_request r = {.op = FANQ_OP_QUEUE_SET,
                              .queue = {.name = text_of(queue_names[slot]),
                                        .attributes = {.set = 1u << FANQ_QUEUE_VISIBILITY_MS,
-                                                      .visibility_ms = rng_skewed(&w->rng, 0, 100000)}}};
+                                                      .visibility_ms = rng_skewed(&w->rng, 0, 100000),
+                                                      .early_delivery = q->early}}};
 
-    if (!w->model.queues[slot].alive)
+    if (!q->alive)
         return;
-    event_add(w, (struct crash_event){
-                     .kind = CRASH_QUEUE_MADE, .queue = slot, .value = r.queue.attributes.visibility_ms});
+    if (rng_chance(&w->rng, 70)) {
+        r.queue.attributes.set |= 1u << FANQ_QUEUE_EARLY_DELIVERY;
+        r.queue.attributes.early_delivery = rng_chance(&w->rng, w->early_percent);
+    }
+    event_add(w, (struct crash_event){.kind = CRASH_QUEUE_MADE,
+                                      .queue = slot,
+                                      .value = r.queue.attributes.visibility_ms,
+                                      .early = r.queue.attributes.early_delivery});
     (void)request(w, 0, &r, (struct ask){.needs = w->appended + 1});
 }
 
@@ -608,6 +632,8 @@ static void do_something(struct world *w)
         do_subscription(w, FANQ_OP_SUBSCRIBE);
     else if (lot < 99)
         do_subscription(w, FANQ_OP_UNSUBSCRIBE);
+    else
+        do_queue_set(w);
 }
 
 /* ---- checkpoints ---- */
@@ -792,7 +818,8 @@ static void queue_is_right(struct world *w, uint32_t slot)
         asked(w, (struct fanq_request){.op = FANQ_OP_QUEUE_GET, .name = text_of(queue_names[slot])});
 
     SIM_CHECK(reply->op == FANQ_REPLY_ERROR ||
-                  reply->queue.attributes.visibility_ms == w->model.queues[slot].visibility_ms,
+                  (reply->queue.attributes.visibility_ms == w->model.queues[slot].visibility_ms &&
+                   reply->queue.attributes.early_delivery == w->model.queues[slot].early),
               "queue %u has the wrong attributes", slot);
     effects_clear(&w->effects);
     queue_shows(w, slot);
@@ -998,6 +1025,7 @@ static void run(uint64_t seed, uint32_t ops, struct world *w)
     w->slice_percent = rng_chance(&w->rng, 50) ? 100 : rng_between(&w->rng, 5, 50);
     w->churn_percent = rng_chance(&w->rng, 30) ? 40 : 0;
     w->damage_percent = rng_chance(&w->rng, 15) ? 30 : 0;
+    w->early_percent = rng_chance(&w->rng, 60) ? rng_between(&w->rng, 20, 80) : 0;
     crash_percent = rng_between(&w->rng, 1, 4);
     w->core = core_begin(w);
     while (ops > 0) {
@@ -1049,7 +1077,7 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"seeds", required_argument, NULL, 'S'}, {"ops", required_argument, NULL, 'o'}, {0}};
-    uint64_t crashes = 0, messages = 0, checkpoint_crashes = 0;
+    uint64_t crashes = 0, messages = 0, checkpoint_crashes = 0, early = 0;
     unsigned long first = 1, last = 1;
     int choice;
 
@@ -1072,11 +1100,12 @@ int main(int argc, char **argv)
         crashes += w->crashes;
         messages += w->recovered_messages;
         checkpoint_crashes += w->checkpoint_crashes;
+        early += w->early_messages;
         world_free(w);
     }
     printf("%lu seeds of %u operations: %lu crashes, %lu of them recovered from a checkpoint, %lu messages "
            "found "
-           "again\n",
-           last - first + 1, current_ops, crashes, checkpoint_crashes, messages);
+           "again, %lu delivered early\n",
+           last - first + 1, current_ops, crashes, checkpoint_crashes, messages, early);
     return 0;
 }

@@ -10,6 +10,11 @@ void crash_model_close(struct crash_model *m)
     free(m->events);
 }
 
+bool crash_model_may_deliver(const struct crash_queue *q, uint32_t uid, uint64_t synced)
+{
+    return q->early || q->messages[uid].came <= synced;
+}
+
 static void queue_ended(struct crash_queue *q, uint64_t commit)
 {
     q->alive = false;
@@ -44,6 +49,7 @@ static void apply(struct crash_model *m, const struct crash_event *e)
         q->alive = true;
         q->commit = e->commit;
         q->visibility_ms = e->value;
+        q->early = e->early;
         break;
     case CRASH_QUEUE_ENDED:
         queue_ended(q, e->commit);
@@ -57,7 +63,7 @@ static void apply(struct crash_model *m, const struct crash_event *e)
         subscription_set(q, e->topic, e->kind == CRASH_SUBSCRIBED, e->commit);
         break;
     case CRASH_CAME:
-        *message = (struct crash_message){.there = true, .commit = e->commit};
+        *message = (struct crash_message){.there = true, .commit = e->commit, .came = e->commit};
         break;
     case CRASH_GONE:
         *message = (struct crash_message){.commit = e->commit};

@@ -9,7 +9,7 @@
 enum { CRASH_QUEUES = 4, CRASH_TOPICS = 3, CRASH_UIDS = 4000 };
 
 enum crash_event_kind {
-    CRASH_QUEUE_MADE, /* value: visibility */
+    CRASH_QUEUE_MADE, /* or set; value: visibility */
     CRASH_QUEUE_ENDED,
     CRASH_TOPIC_MADE,
     CRASH_TOPIC_ENDED,
@@ -25,6 +25,7 @@ struct crash_event {
     enum crash_event_kind kind;
     uint32_t queue, topic, uid;
     uint64_t value, due_ms;
+    bool early;
 };
 
 /* Each with the commit of its last change. */
@@ -33,11 +34,13 @@ struct crash_message {
     uint32_t counted;
     uint64_t due_ms;
     uint64_t commit;
+    uint64_t came; /* the commit that brought it */
 };
 
 struct crash_queue {
     bool alive;
     uint64_t visibility_ms;
+    bool early;
     uint64_t commit;
     bool subscribed[CRASH_TOPICS];
     uint64_t subscription_commit[CRASH_TOPICS];
@@ -53,6 +56,8 @@ struct crash_model {
 };
 
 void crash_model_close(struct crash_model *m);
+/* Whether a first delivery of the message may come when what is up to that commit is synced. */
+bool crash_model_may_deliver(const struct crash_queue *q, uint32_t uid, uint64_t synced);
 void crash_model_add(struct crash_model *m, const struct crash_event *event);
 /* Only what commits up to this one hold has happened. */
 void crash_model_cut(struct crash_model *m, uint64_t commit);

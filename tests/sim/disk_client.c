@@ -5,7 +5,7 @@
 #include "disk_world.h"
 #include "proto/request.h"
 
-enum { BATCH_MAX = 12, RANGE_MAX = 16, RECORD_BYTES_MIN = FANQ_RECORD_PLAIN_BYTES + 4 };
+enum { BATCH_MAX = 12, RANGE_MAX = 16, RECORD_BYTES_MIN = FANQ_RECORD_PLAIN_BYTES + 4, EARLY_PERCENT = 40 };
 
 /* ---- records ---- */
 
@@ -113,6 +113,8 @@ static void delivered_one(struct disk_world *w, const struct disk_ask *a, const 
               "message %u of queue %u is delivered, but somebody has it", uid, slot);
     SIM_CHECK(slice->deliveries == ++w->deliveries[slot][uid], "message %u has %u deliveries, not %u", uid,
               slice->deliveries, w->deliveries[slot][uid]);
+    SIM_CHECK(slice->deliveries > 1 || crash_model_may_deliver(queue_of(w, slot), uid, w->truth.told),
+              "message %u of queue %u is delivered with %lu synced", uid, slot, w->truth.told);
     if (w->truth.delivered[slot][uid] < slice->deliveries)
         w->truth.delivered[slot][uid] = slice->deliveries;
     if (a->automatic) {
@@ -357,24 +359,33 @@ static void ask_queue_create(struct disk_world *w)
     struct fanq_request r = {.op = FANQ_OP_QUEUE_CREATE,
                              .queue = {.name = world_text(world_queue_names[slot])}};
 
-    if (!q->alive)
-        event_add(w, (struct crash_event){
-                         .kind = CRASH_QUEUE_MADE, .queue = slot, .value = FANQ_VISIBILITY_MS_DEFAULT});
+    if (!q->alive) {
+        r.queue.attributes.set = 1u << FANQ_QUEUE_EARLY_DELIVERY;
+        r.queue.attributes.early_delivery = rng_chance(&w->rng, EARLY_PERCENT);
+        event_add(w, (struct crash_event){.kind = CRASH_QUEUE_MADE,
+                                          .queue = slot,
+                                          .value = FANQ_VISIBILITY_MS_DEFAULT,
+                                          .early = r.queue.attributes.early_delivery});
+    }
     (void)ask(w, &r, (struct disk_ask){.needs = q->commit});
 }
 
 static void ask_queue_set(struct disk_world *w)
 {
     uint32_t slot = rng_below(&w->rng, CRASH_QUEUES);
-    struct fanq_request r = {.op = FANQ_OP_QUEUE_SET,
-                             .queue = {.name = world_text(world_queue_names[slot]),
-                                       .attributes = {.set = 1u << FANQ_QUEUE_VISIBILITY_MS,
-                                                      .visibility_ms = rng_skewed(&w->rng, 0, 100000)}}};
+    struct fanq_request r = {
+        .op = FANQ_OP_QUEUE_SET,
+        .queue = {.name = world_text(world_queue_names[slot]),
+                  .attributes = {.set = 1u << FANQ_QUEUE_VISIBILITY_MS | 1u << FANQ_QUEUE_EARLY_DELIVERY,
+                                 .visibility_ms = rng_skewed(&w->rng, 0, 100000),
+                                 .early_delivery = rng_chance(&w->rng, EARLY_PERCENT)}}};
 
     if (!queue_of(w, slot)->alive)
         return;
-    event_add(w, (struct crash_event){
-                     .kind = CRASH_QUEUE_MADE, .queue = slot, .value = r.queue.attributes.visibility_ms});
+    event_add(w, (struct crash_event){.kind = CRASH_QUEUE_MADE,
+                                      .queue = slot,
+                                      .value = r.queue.attributes.visibility_ms,
+                                      .early = r.queue.attributes.early_delivery});
     (void)ask(w, &r, (struct disk_ask){.needs = w->truth.appended + 1});
 }
 

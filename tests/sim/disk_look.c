@@ -70,9 +70,11 @@ static void read_page(struct disk_world *w, const struct fanq_reply *reply)
 
 static void read_queue(struct disk_world *w, const struct fanq_reply *reply)
 {
+    const struct crash_queue *q = &w->truth.model.queues[w->shown->slot];
+
     SIM_CHECK(reply->op == FANQ_REPLY_ERROR || w->truth.lossy ||
-                  reply->queue.attributes.visibility_ms ==
-                      w->truth.model.queues[w->shown->slot].visibility_ms,
+                  (reply->queue.attributes.visibility_ms == q->visibility_ms &&
+                   reply->queue.attributes.early_delivery == q->early),
               "queue %u has the wrong attributes", w->shown->slot);
 }
 

@@ -120,6 +120,23 @@ static int open_core(struct disk_world *w)
     return core_new(&options, &w->core);
 }
 
+/* What clients hold they go on to believe to hold, also when it never was; but of queues that never were, or were never
+ * deleted, they know too much. */
+static void holds_cut(struct disk_world *w, uint64_t kept)
+{
+    const struct crash_model *m = &w->truth.model;
+    bool other[CRASH_QUEUES] = {false};
+    uint32_t count = 0;
+
+    for (size_t i = m->count; i > 0 && m->events[i - 1].commit > kept; i--)
+        if (m->events[i - 1].kind == CRASH_QUEUE_MADE || m->events[i - 1].kind == CRASH_QUEUE_ENDED)
+            other[m->events[i - 1].queue] = true;
+    for (uint32_t i = 0; i < w->hold_count; i++)
+        if (!other[w->holds[i].slot] && !w->truth.lossy)
+            w->holds[count++] = w->holds[i];
+    w->hold_count = count;
+}
+
 /* The truth is what the commits say that were found. */
 static void cut(struct disk_world *w)
 {
@@ -132,7 +149,7 @@ static void cut(struct disk_world *w)
     SIM_CHECK(!w->truth.floor_is_all || kept == w->truth.appended, "closed with commit %lu, opened with %lu",
               w->truth.appended, kept);
     if (kept < w->truth.appended)
-        w->hold_count = 0; /* some may be of what never was */
+        holds_cut(w, kept);
     crash_model_cut(&w->truth.model, kept);
     w->truth.appended = w->truth.told = w->truth.safe = w->truth.floor = kept;
     w->truth.floor_is_all = false;

@@ -250,7 +250,8 @@ static void queue_reply(struct oracle *o, uint32_t connection, const struct fanq
     SIM_CHECK(r->oldest_age_ms == oldest_age_ms(o, q), "queue %u: oldest age %lu, not %lu", q->slot,
               r->oldest_age_ms, oldest_age_ms(o, q));
     SIM_CHECK(r->attributes.visibility_ms == q->visibility_ms &&
-                  r->attributes.receive_wait_ms == q->receive_wait_ms,
+                  r->attributes.receive_wait_ms == q->receive_wait_ms &&
+                  r->attributes.early_delivery == q->early,
               "queue %u: wrong attributes", q->slot);
 }
 

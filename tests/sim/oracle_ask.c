@@ -296,12 +296,15 @@ static void attributes_apply(struct book_queue *q, const struct fanq_queue_attri
         q->visibility_ms = a->visibility_ms;
     if (a->set & 1u << FANQ_QUEUE_RECEIVE_WAIT_MS)
         q->receive_wait_ms = a->receive_wait_ms;
+    if (a->set & 1u << FANQ_QUEUE_EARLY_DELIVERY)
+        book_queue_set_early(q, a->early_delivery);
 }
 
 static bool attributes_agree(const struct book_queue *q, const struct fanq_queue_attributes *a)
 {
     return (!(a->set & 1u << FANQ_QUEUE_VISIBILITY_MS) || a->visibility_ms == q->visibility_ms) &&
-           (!(a->set & 1u << FANQ_QUEUE_RECEIVE_WAIT_MS) || a->receive_wait_ms == q->receive_wait_ms);
+           (!(a->set & 1u << FANQ_QUEUE_RECEIVE_WAIT_MS) || a->receive_wait_ms == q->receive_wait_ms) &&
+           (!(a->set & 1u << FANQ_QUEUE_EARLY_DELIVERY) || a->early_delivery == q->early);
 }
 
 static void ask_queue(struct oracle *o, const struct fanq_request *r, struct ask *a)

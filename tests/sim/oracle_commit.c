@@ -1,4 +1,4 @@
-/* What was accepted is appended, whole and in order, and may be received when it is synced. */
+/* What was accepted is appended, whole and in order, and may be received when it is synced, or at once by early queues. */
 #include "oracle.h"
 
 #include <string.h>
@@ -72,8 +72,10 @@ void oracle_commit(struct oracle *o, const struct commit *commit)
             SIM_CHECK(!anybody_waits_for(o, a->stream, seq), "publish %lx is missing in its commit", a->id);
     }
     for (uint64_t i = all->head; i < all->count; i++)
-        if (all->items[i].commit == commit->number)
+        if (all->items[i].commit == commit->number) {
             all->items[i].stream->committed_seq = all->items[i].stream->next_seq;
+            book_committed(&o->book, all->items[i].stream);
+        }
 }
 
 /* What the shell has said to be synced may be received. */

@@ -323,6 +323,15 @@ uint64_t script_queue(struct script *s, const char *name, uint64_t visibility_ms
             .queue = {text(name), {.set = 1u << FANQ_QUEUE_VISIBILITY_MS, .visibility_ms = visibility_ms}}});
 }
 
+uint64_t script_queue_early(struct script *s, const char *name, bool early)
+{
+    return script_request(
+        s, 0,
+        &(struct fanq_request){
+            .op = FANQ_OP_QUEUE_SET,
+            .queue = {text(name), {.set = 1u << FANQ_QUEUE_EARLY_DELIVERY, .early_delivery = early}}});
+}
+
 uint64_t script_queue_delete(struct script *s, const char *name)
 {
     return named(s, FANQ_OP_QUEUE_DELETE, name);

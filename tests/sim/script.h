@@ -53,6 +53,7 @@ void script_end(struct script *s);
 /* All that follow give the request's id. */
 uint64_t script_request(struct script *s, uint32_t connection, struct fanq_request *r);
 uint64_t script_queue(struct script *s, const char *name, uint64_t visibility_ms);
+uint64_t script_queue_early(struct script *s, const char *name, bool early); /* from now on */
 uint64_t script_queue_delete(struct script *s, const char *name);
 uint64_t script_purge(struct script *s, const char *name);
 uint64_t script_count(struct script *s, const char *name); /* shows the queue's counts */

@@ -146,6 +146,9 @@ TEST(arguments_out_of_bounds_begin_nothing)
     assert_int_equal(fanq_queue_create(client, "", NULL, NULL, NULL), FANQ_ERR_NAME_INVALID);
     assert_int_equal(fanq_queue_create(client, name, NULL, NULL, NULL), FANQ_ERR_NAME_INVALID);
     assert_int_equal(fanq_queue_create(client, "q", &settings, NULL, NULL), FANQ_ERR_INVALID);
+    settings.visibility_ms = FANQ_OWN;
+    settings.early_delivery = 2;
+    assert_int_equal(fanq_queue_create(client, "q", &settings, NULL, NULL), FANQ_ERR_INVALID);
     assert_int_equal(fanq_queue_get(client, "q", NULL, NULL), FANQ_ERR_INVALID);
     assert_int_equal(fanq_queue_list(client, &list, on_list, NULL), FANQ_ERR_INVALID);
     assert_int_equal(fanq_subscribe(client, "t", NULL, NULL, NULL), FANQ_ERR_NAME_INVALID);

@@ -88,6 +88,128 @@ TEST(asking_and_receiving_wait_for_nothing)
     script_free(s);
 }
 
+/* ---- early delivery ---- */
+
+/* Two queues of topic "news", of which "soon" is early. From now on nothing is synced. */
+static struct script *durable_news(void)
+{
+    struct sim_options options = sim_options_default(1);
+    struct script *s;
+
+    options.core.durable = true;
+    s = script_new(&options);
+    script_topic(s, "news");
+    script_queue(s, "soon", 100);
+    script_queue(s, "safe", 100);
+    script_queue_early(s, "soon", true);
+    script_subscribe(s, "news", "soon");
+    script_subscribe(s, "news", "safe");
+    s->show_answers = s->show_trims = true;
+    s->sim->sync_stopped = true;
+    return s;
+}
+
+TEST(early_queue_gets_a_message_in_the_turn_of_its_commit)
+{
+    struct script *s = durable_news();
+
+    script_receive(s, 1, "soon", 10, 1000);
+    script_receive(s, 2, "safe", 10, 1000);
+    EXPECT_TRACE(s, "");
+    script_publish(s, 0, "news", "a b");
+    EXPECT_TRACE(s, "  0 deliver soon: a b to 1\n");
+    script_count(s, "soon");
+    script_count(s, "safe");
+    script_peek(s, "safe", 10);
+    EXPECT_TRACE(s, "  0 soon: 0 visible, 2 in flight, 0 delayed\n"
+                    "  0 safe: 0 visible, 0 in flight, 0 delayed\n"
+                    "  0 peek:\n");
+    sync(s);
+    EXPECT_TRACE(s, "  0 published 0+2 by 0\n"
+                    "  0 deliver safe: a b to 2\n");
+    script_free(s);
+}
+
+/* In the turn itself nothing is to be seen before it is committed. */
+TEST(early_queue_shows_what_is_committed)
+{
+    struct script *s = durable_news();
+
+    script_begin(s);
+    script_publish(s, 0, "news", "a b");
+    script_count(s, "soon");
+    script_end(s);
+    script_count(s, "soon");
+    script_peek(s, "soon", 10);
+    EXPECT_TRACE(s, "  0 soon: 0 visible, 0 in flight, 0 delayed\n"
+                    "  0 soon: 2 visible, 0 in flight, 0 delayed\n"
+                    "  0 peek: a b\n");
+    script_free(s);
+}
+
+/* The ack is a fact of a later commit than its message's: answered, and forgotten, after it. */
+TEST(message_may_be_deleted_before_it_is_synced)
+{
+    struct script *s = durable_news();
+
+    script_unsubscribe(s, "news", "safe");
+    script_publish(s, 0, "news", "a b");
+    script_receive(s, 1, "soon", 10, 0);
+    script_ack(s, 1, "soon", "a b");
+    script_ack(s, 1, "soon", "a b");
+    script_count(s, "soon");
+    EXPECT_TRACE(s, "  0 deliver soon: a b to 1\n"
+                    "  0 soon: 0 visible, 0 in flight, 0 delayed\n");
+    script_publish(s, 0, "news", "c");
+    script_receive(s, 1, "soon", 10, 0);
+    EXPECT_TRACE(s, "  0 deliver soon: c to 1\n");
+    sync(s);
+    EXPECT_TRACE(s, "  0 ok 1 UNSUBSCRIBE by 0\n"
+                    "  0 published 0+2 by 0\n"
+                    "  0 ok 2 ACK by 1\n"
+                    "  0 trim 2\n"
+                    "  0 published 2+1 by 0\n");
+    script_free(s);
+}
+
+TEST(queue_that_becomes_early_gets_what_is_on_its_way)
+{
+    struct script *s = durable_news();
+
+    script_publish(s, 0, "news", "a b");
+    script_receive(s, 2, "safe", 10, 1000);
+    EXPECT_TRACE(s, "");
+    script_queue_early(s, "safe", true);
+    EXPECT_TRACE(s, "  0 deliver safe: a b to 2\n");
+    sync(s);
+    EXPECT_TRACE(s, "  0 published 0+2 by 0\n");
+    script_free(s);
+}
+
+/* What was given out stays so, and comes again when it must; what was not waits. */
+TEST(queue_that_ceases_to_be_early_waits_again)
+{
+    struct script *s = durable_news();
+
+    script_publish(s, 0, "news", "a b c");
+    script_receive(s, 1, "soon", 2, 0);
+    EXPECT_TRACE(s, "  0 deliver soon: a b to 1\n");
+    script_queue_early(s, "soon", false);
+    script_nack(s, 1, "soon", "a", 0);
+    script_publish(s, 0, "news", "d");
+    script_receive(s, 2, "soon", 10, 0);
+    script_count(s, "soon");
+    script_receive(s, 2, "soon", 10, 1000);
+    EXPECT_TRACE(s, "  0 deliver soon: a*2 to 2\n"
+                    "  0 soon: 0 visible, 2 in flight, 0 delayed\n");
+    sync(s);
+    EXPECT_TRACE(s, "  0 published 0+3 by 0\n"
+                    "  0 changed 1\n"
+                    "  0 published 3+1 by 0\n"
+                    "  0 deliver soon: c d to 2\n");
+    script_free(s);
+}
+
 enum { ROUNDS = 29, ROUND_MESSAGES = 4000 };
 
 /* Extends every second message of the last batch, so that the others lie in runs of their own. */
@@ -153,6 +275,11 @@ int main(void)
         cmocka_unit_test(ack_that_changes_nothing_waits_for_what_is_not_synced),
         cmocka_unit_test(what_is_deleted_before_it_was_safely_made_is_told_so),
         cmocka_unit_test(asking_and_receiving_wait_for_nothing),
+        cmocka_unit_test(early_queue_gets_a_message_in_the_turn_of_its_commit),
+        cmocka_unit_test(early_queue_shows_what_is_committed),
+        cmocka_unit_test(message_may_be_deleted_before_it_is_synced),
+        cmocka_unit_test(queue_that_becomes_early_gets_what_is_on_its_way),
+        cmocka_unit_test(queue_that_ceases_to_be_early_waits_again),
         cmocka_unit_test(timeouts_of_one_turn_are_bounded),
     };
 

@@ -7,11 +7,13 @@
 #include "tests/lib/guard.h"
 #include "tests/lib/unit.h"
 
-enum { TOPIC = 1, QUEUE = 3 };
+enum { TOPIC = 1, QUEUE = 3, EPOCH_MESSAGES = 20 };
 
 static bool every_block(void *context, uint64_t stream, uint64_t seq, struct block *ret_block)
 {
-    *ret_block = (struct block){.first_seq = seq, .count = 1, .arrival = seq + 1};
+    uint64_t epoch = 1 + seq / EPOCH_MESSAGES;
+
+    *ret_block = (struct block){.first_seq = seq, .count = 1, .arrival = (epoch << BLOCK_EPOCH_SHIFT) + seq};
     return true; /* stored, and not in memory */
 }
 
@@ -47,11 +49,33 @@ static struct fact held(uint64_t first, uint64_t end, uint64_t deliveries, uint6
     return fact;
 }
 
+static void request(struct core *core, const struct fanq_request *r, struct effects *effects)
+{
+    effects_clear(effects);
+    assert_int_equal(core_step(core, &(struct event){.kind = EVENT_REQUEST, .request = {0, r}}, effects), 0);
+}
+
+/* The batch of an earlier run, or 0, deletes all that the topic ever had. */
+static void delete_all(struct core *core, uint64_t batch, struct effects *effects)
+{
+    uint8_t bytes[32];
+    struct fanq_writer w = fanq_writer_over(bytes, sizeof(bytes));
+    struct fanq_request r = {.op = FANQ_OP_ACK, .change = {.queue_id = QUEUE, .batch = batch}};
+
+    fanq_write_uint(&w, TOPIC);
+    fanq_write_uint(&w, 0);
+    fanq_write_uint(&w, INT64_MAX);
+    r.change.ranges = fanq_ranges_over((struct fanq_bytes){bytes, fanq_writer_length(&w)}, 1);
+    if (batch != 0)
+        request(core, &r, effects);
+    core_check(core);
+}
+
 /* The queue's figures in a core that is told these facts, and then that the topic has reached `seq`. */
-static struct fanq_queue_reply told(const struct facts *facts, uint64_t seq)
+static struct fanq_queue_reply told_and_deleted(const struct facts *facts, uint64_t seq, uint64_t batch)
 {
     struct core_options options = {.view = {NULL, every_block},
-                                   .epoch = 1,
+                                   .epoch = 9,
                                    .account = "000000000000",
                                    .region = "us-east-1",
                                    .durable = true,
@@ -69,13 +93,18 @@ static struct fanq_queue_reply told(const struct facts *facts, uint64_t seq)
     assert_int_equal(core_replay_block(core, TOPIC, 0, seq), 0);
     assert_int_equal(core_replay_end(core, 1), 0);
     core_check(core);
-    assert_int_equal(core_step(core, &(struct event){.kind = EVENT_REQUEST, .request = {0, &r}}, &effects),
-                     0);
+    delete_all(core, batch, &effects);
+    request(core, &r, &effects);
     assert_int_equal(effects.items[0].reply.op, FANQ_REPLY_QUEUE);
     reply = effects.items[0].reply.queue;
     core_free(core);
     effects_close(&effects);
     return reply;
+}
+
+static struct fanq_queue_reply told(const struct facts *facts, uint64_t seq)
+{
+    return told_and_deleted(facts, seq, 0);
 }
 
 TEST(what_no_fact_deletes_is_there)
@@ -122,6 +151,36 @@ TEST(checkpoint_may_speak_of_a_later_subscription)
     put(&facts, of(FACT_SUBSCRIBED, 308, 0));
     put(&facts, of(FACT_GONE, 310, 311));
     assert_int_equal(told(&facts, 320).visible, 5 + 12 - 1);
+    free(facts.data);
+}
+
+/* Else it would delete messages that have the numbers of those that a crash took. */
+TEST(old_ack_deletes_nothing_younger_than_its_batch)
+{
+    struct facts facts = catalogue();
+
+    put(&facts, of(FACT_SUBSCRIBED, 10, 0));
+    put(&facts, of(FACT_GONE, 10, 13));
+    assert_int_equal(told_and_deleted(&facts, 100, 0).visible, 87);
+    assert_int_equal(told_and_deleted(&facts, 100, 1ull << BLOCK_EPOCH_SHIFT).visible, 80);
+    assert_int_equal(told_and_deleted(&facts, 100, (3ull << BLOCK_EPOCH_SHIFT) + 77).visible, 40);
+    assert_int_equal(told_and_deleted(&facts, 50, (3ull << BLOCK_EPOCH_SHIFT) + 77).visible, 0);
+    put(&facts, held(30, 90, 1, 0)); /* delivered in this run, or not */
+    assert_int_equal(told_and_deleted(&facts, 100, (3ull << BLOCK_EPOCH_SHIFT) + 77).visible, 40);
+    free(facts.data);
+}
+
+TEST(early_delivery_is_kept)
+{
+    struct facts facts = catalogue();
+
+    assert_false(told(&facts, 0).attributes.early_delivery);
+    put(&facts, of(FACT_SUBSCRIBED, 10, 0));
+    put(&facts,
+        (struct fact){
+            .kind = FACT_QUEUE, .queue_id = QUEUE, .name = "000000000000:us-east-1:a", .early_delivery = 1});
+    assert_true(told(&facts, 100).attributes.early_delivery);
+    assert_int_equal(told(&facts, 100).visible, 90);
     free(facts.data);
 }
 
@@ -185,6 +244,8 @@ int main(void)
         cmocka_unit_test(what_no_fact_deletes_is_there),
         cmocka_unit_test(facts_may_be_repeated),
         cmocka_unit_test(checkpoint_may_speak_of_a_later_subscription),
+        cmocka_unit_test(old_ack_deletes_nothing_younger_than_its_batch),
+        cmocka_unit_test(early_delivery_is_kept),
         cmocka_unit_test(deletes_of_every_second_message_are_remembered),
         cmocka_unit_test(neighbours_are_one_fact),
         cmocka_unit_test(bytes_that_are_no_facts_are_refused),

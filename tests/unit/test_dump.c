@@ -242,12 +242,12 @@ TEST(everything_is_printed_a_line_each)
 
     fixture_new(&f);
     assert_int_equal(dump(&f, "--commits --facts --blocks"), 0);
-    expect(&f, "commit 1 in log-0000000000000001 offset 0 bytes 278 epoch 1 time_ms 1001 blocks 1 facts 2 "
+    expect(&f, "commit 1 in log-0000000000000001 offset 0 bytes 279 epoch 1 time_ms 1001 blocks 1 facts 2 "
                "lsn 4096 synced_lsn 0\n");
     expect(&f, "block stream 3 messages 15 to 19 bytes 100 time_ms 1003 arrival 3 in log-0000000000000001 "
                "offset 728\n");
     expect(&f, "fact checkpoint 1 QUEUE queue 7 name 0:here:orders created_ms 100 visibility_ms 30000 "
-               "receive_wait_ms 0\n");
+               "receive_wait_ms 0 early_delivery 0\n");
     expect(&f, "fact commit 2 GONE queue 7 stream 3 messages 2 to 5\n");
     fixture_free(&f);
 }
@@ -261,7 +261,7 @@ TEST(without_options_there_is_a_survey)
     assert_string_equal(
         f.output,
         "directory 0000000000000001 made_ms 5 segment_bytes 4096\n"
-        "checkpoint 1 file checkpoint-a lsn 4736 next_commit 3 time_ms 0 facts 2 bytes 26\n"
+        "checkpoint 1 file checkpoint-a lsn 4736 next_commit 3 time_ms 0 facts 2 bytes 27\n"
         "segment log-0000000000000001 commits 1 to 3 epoch 1 blocks 3 messages 15 facts 6 used 960 of "
         "960\n");
     fixture_free(&f);

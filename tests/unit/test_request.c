@@ -239,7 +239,9 @@ static void values_outside_their_bounds_are_invalid(void **state)
     assert_int_equal(DECODE(FANQ_OP_PEEK, 5, 0xa1, 'q', 1, 1, 8, 0xc0), FANQ_ERR_INVALID);
     assert_int_equal(DECODE(FANQ_OP_QUEUE_LIST, 3, 0xa0, 0xa0, 0), FANQ_ERR_INVALID);
     assert_int_equal(DECODE(FANQ_OP_QUEUE_LIST, 3, 0xa0, 0xa0, 0xcd, 0x03, 0xe9), FANQ_ERR_INVALID);
-    assert_int_equal(DECODE(FANQ_OP_QUEUE_SET, 2, 0xa1, 'q', 0x81, 3, 1), FANQ_ERR_INVALID); /* strange */
+    assert_int_equal(DECODE(FANQ_OP_QUEUE_SET, 2, 0xa1, 'q', 0x81, 4, 1), FANQ_ERR_INVALID); /* strange */
+    assert_int_equal(DECODE(FANQ_OP_QUEUE_SET, 2, 0xa1, 'q', 0x81, 3, 0xc3), 0);
+    assert_int_equal(DECODE(FANQ_OP_QUEUE_SET, 2, 0xa1, 'q', 0x81, 3, 1), FANQ_ERR_PROTOCOL); /* no bool */
     assert_int_equal(DECODE(FANQ_OP_QUEUE_SET, 2, 0xa1, 'q', 0x82, 1, 5, 1, 5), FANQ_ERR_INVALID); /* twice */
     assert_int_equal(DECODE(FANQ_OP_QUEUE_SET, 2, 0xa1, 'q', 0x81, 0xcc, 65, 1), FANQ_ERR_INVALID);
 }
