@@ -13,11 +13,11 @@
 
 #include "broker/base/ring.h"
 #include "broker/base/worker.h"
+#include "broker/log/writer.h"
 #include "disk_probe.h"
 
 enum {
-    SPIN_US = 100, /* as the broker's log thread */
-    SLOTS = 64,    /* many more than are under way */
+    SLOTS = 64, /* many more than are under way */
     BUFFER_BYTES = 64 * 1024
 };
 
@@ -102,7 +102,7 @@ static void path_open(struct disk_path *p)
 {
     struct bench_error error = {0};
     struct worker_options options = {
-        .name = "disk path", .work = write_one, .context = p, .spin_us = SPIN_US};
+        .name = "disk path", .work = write_one, .context = p, .spin_us = WRITER_SPIN_US};
 
     if (disk_probe_open(&p->probe, p->options->path, &error) != 0)
         give_up(error.text);

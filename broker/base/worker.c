@@ -186,8 +186,8 @@ void worker_wake(struct worker *w)
         return;
     pthread_mutex_lock(&w->mutex);
     atomic_store_explicit(&w->asleep, false, memory_order_relaxed);
-    pthread_cond_signal(&w->woken);
     pthread_mutex_unlock(&w->mutex);
+    pthread_cond_signal(&w->woken); /* not before: the thread would wake only to wait for the mutex */
 }
 
 void worker_stop(struct worker *w)

@@ -11,7 +11,7 @@
 #include "log_state.h"
 #include "proto/fanq_error.h"
 
-enum { SPIN_US = 20, REPORT_BYTES = 512 };
+enum { REPORT_BYTES = 512 };
 
 void log_report(struct log *l, const char *format, ...)
 {
@@ -226,7 +226,7 @@ static int start_threads(struct log *l)
         err = worker_start(&(struct worker_options){.name = "fanq-log",
                                                     .work = writer_work,
                                                     .context = l->writer,
-                                                    .spin_us = SPIN_US,
+                                                    .spin_us = WRITER_SPIN_US,
                                                     .sleep_ms = writer_sleep_ms},
                            &l->writer_thread);
     if (err == 0 && l->options.threads)

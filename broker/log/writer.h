@@ -13,6 +13,9 @@
 
 #include "directory.h"
 
+/* How long its thread looks for more before it sleeps. Longer, it takes from a small machine what those need it waits for. */
+enum { WRITER_SPIN_US = 20 };
+
 enum writer_sync {
     WRITER_SYNC_GROUP, /* a commit is reported when it is synced */
     WRITER_SYNC_ASYNC, /* when it is written; it is synced every sync_ms at the latest */
