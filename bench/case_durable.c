@@ -18,10 +18,8 @@
 enum {
     SIZE = 128,
     QUEUES = 4,
-    WINDOW_BYTES =
-        768 *
-        1024, /* under way while the disk is waited for; with much more it is the caches that are measured */
-    READY_MS = 2000, /* uncounted, until the broker's files are written a second time */
+    WINDOW_BYTES = 768 * 1024, /* under way while the disk is waited for; more, and caches count */
+    READY_MS = 2000,           /* uncounted, until the broker's files are written a second time */
     WARMUP_MS = 200,
     MEASURED_MS = 1000,
     SETTLE_MS = 200, /* what a broker does after the load is not to meet the probe */

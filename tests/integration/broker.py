@@ -102,8 +102,9 @@ def bound_by_permissions():
 
 def run(*flags, env=None, before=None):
     """A fanqd that is expected to end by itself: its exit code, standard output and standard error."""
-    done = subprocess.run([FANQD, *flags], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20,
-                          env={**environment(), **(env or {})}, preexec_fn=before)
+    with tempfile.TemporaryDirectory(prefix="fanq-test-") as state:  # where it may leave what nobody asked for
+        done = subprocess.run([FANQD, *flags], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20,
+                              env={**environment(), "STATE_DIRECTORY": state, **(env or {})}, preexec_fn=before)
     return done.returncode, done.stdout, done.stderr
 
 

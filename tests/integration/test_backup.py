@@ -143,7 +143,7 @@ class UnderLoad(Backup):
         copy = self.on_copy()
         epoch, copied_epoch = c.ask(STATS)[2]["epoch"], copy.ask(STATS)[2]["epoch"]
         self.assertGreater(copied_epoch, epoch + 900)
-        self.assertEqual(copy.info("kept")[4], {1: 5000, 2: 100})
+        self.assertEqual(copy.info("kept")[4], {1: 5000, 2: 100, 3: False})
         self.assertEqual(copy.ask(SUBSCRIPTION_LIST, "t", "", 10)[2], ["kept", "worked"])
         kept = {self.body(r) for r in copy.take_all("kept")}
         worked = {self.body(r) for r in copy.take_all("worked")}
