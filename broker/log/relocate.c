@@ -341,6 +341,7 @@ uint64_t relocation_next_ms(const struct log *l)
 
     if (r->state == RELOCATION_READ || r->state == RELOCATION_FAILED)
         return 0;
-    return r->state == RELOCATION_RESTS && much_more_than_wanted(l) && candidate(l) != NULL ? r->retry_ms
-                                                                                            : UINT64_MAX;
+    if (r->state != RELOCATION_RESTS || l->holders > 0) /* the store will tell; nothing begins */
+        return UINT64_MAX;
+    return much_more_than_wanted(l) && candidate(l) != NULL ? r->retry_ms : UINT64_MAX;
 }
