@@ -12,7 +12,7 @@
 #include "disk_world.h"
 #include "log/log_state.h"
 
-enum { TURNS_MAX = 2000, IDLE_TURNS = 200 };
+enum { TURNS_MAX = 2000, IDLE_TURNS = 200, ROUNDS = 50 };
 
 #define NEVER_MS (UINT64_MAX - 1)
 
@@ -67,9 +67,44 @@ static void hold(struct disk_world *w)
     SIM_CHECK(moved(w) > before, "nothing is moved, though nothing is held still any more");
 }
 
+static void start(struct disk_world *w)
+{
+    SIM_CHECK(world_start(w) == 0, "the broker does not start: %s (%s)", w->error_text, w->report);
+    world_look(w);
+}
+
+/* What a move lacks is on the disk before it is written. */
+static void check_safe(const struct disk_world *w, enum relocation_state before)
+{
+    const struct log *l = w->log;
+
+    if (l->relocation.state == RELOCATION_WRITES && before < RELOCATION_SYNC)
+        SIM_CHECK(l->done.synced_lsn >= l->end_lsn, "a move is written before what was deleted is safe");
+}
+
+/* Each time blocks have been moved, the power goes: what had deleted some of their messages may be lost, so copies of several
+ * runs must not contradict each other. */
+static void crash(struct disk_world *w)
+{
+    for (int round = 0; round < ROUNDS; round++) {
+        uint64_t before = moved(w);
+
+        for (int turns = 0; moved(w) == before && turns < TURNS_MAX / ROUNDS; turns++) {
+            enum relocation_state state = w->log->relocation.state;
+            world_turn(w, 6, 20);
+            check_alive(w);
+            check_safe(w, state);
+        }
+        moved_bytes += moved(w);
+        world_crash(w, rng_below(&w->rng, SIM_DISK_CRASHES));
+        start(w);
+    }
+}
+
 static void run(struct disk_world *w)
 {
-    SIM_CHECK(world_start(w) == 0, "the broker does not start: %s", w->error_text);
+    start(w);
+    crash(w);
     hold(w);
     moved_bytes += moved(w);
     world_close(w);
@@ -85,7 +120,7 @@ static void on_abort(int signal_number)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"seeds", required_argument, NULL, 'S'}, {0}};
-    static const struct disk_options world = {.sync = WRITER_SYNC_GROUP,
+    static const struct disk_options world = {.sync = WRITER_SYNC_NONE,
                                               .memory_bytes_max = 400 * 1024,
                                               .cache_bytes_max = 32 * 1024,
                                               .disk_bytes_max = 6 * DISK_SEGMENT_BYTES,
