@@ -96,6 +96,24 @@ static int restore_segment(struct log *l, const struct directory_segment *found)
     return err;
 }
 
+/* Of a damaged segment an index has blocks that cannot be read, and a start would take them rather than copies that can. Which
+ * segments those are nobody asks, where loss was accepted: the next starts read them all, until they have an index again. */
+static int drop_indexes(struct log *l, struct directory_segment *found, size_t count)
+{
+    const struct io *io = &l->directory.io;
+    char name[DIRECTORY_NAME_BYTES_MAX];
+    int err = 0;
+
+    for (size_t i = 0; err == 0 && i < count; i++) {
+        if (!found[i].has_index)
+            continue;
+        directory_index_name(name, found[i].kind, found[i].number);
+        err = io->remove(io->context, name);
+        found[i].has_index = false;
+    }
+    return err == 0 ? io->sync_directory(io->context) : err;
+}
+
 int segments_restore(struct log *l, char error[LOG_ERROR_BYTES])
 {
     struct directory_segment *found;
@@ -106,7 +124,8 @@ int segments_restore(struct log *l, char error[LOG_ERROR_BYTES])
         return err == -ENOMEM ? FANQ_ERR_NOMEM : FANQ_ERR_IO;
     l->next_cold = l->recovered.next_cold_number;
     l->next_spare = 1;
-    err = 0;
+    if (l->recovered.loss && drop_indexes(l, found, count) != 0)
+        err = FANQ_ERR_IO;
     for (size_t i = 0; err == 0 && i < count; i++) {
         if (found[i].kind == DIRECTORY_SPARE)
             spare_restore(l, found[i].number);
