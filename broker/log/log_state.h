@@ -41,6 +41,7 @@ struct segment_entry {
     bool cold;
     bool dead;   /* nothing in it was needed when the checkpoint under way began */
     bool unkept; /* the same, and that checkpoint is on the disk */
+    bool stuck;  /* a block in it could not be read: it is not emptied */
     bool cut;    /* an earlier run's, with nothing in it that counts: it goes at once */
     enum segment_state state;
 };
@@ -50,7 +51,7 @@ enum checkpoint_state { CHECKPOINT_NONE, CHECKPOINT_SLICES, CHECKPOINT_SYNC, CHE
 enum relocation_state {
     RELOCATION_RESTS,
     RELOCATION_READS, /* the store reads a block */
-    RELOCATION_READ,  /* it has */
+    RELOCATION_READ,  /* it has, or could not */
     RELOCATION_SYNC,  /* the commit is complete; what its copies lack is not surely on the disk */
     RELOCATION_WRITES,
     RELOCATION_FAILED
@@ -66,8 +67,10 @@ struct moved_block {
 /* Blocks of a segment on their way to a cold one. */
 struct relocation {
     enum relocation_state state;
-    int error;         /* FAILED: a negative errno */
+    int error;         /* READ, FAILED: a negative errno */
     uint64_t retry_ms; /* monotonic */
+    bool from_cold;    /* the segment that is being emptied */
+    uint64_t from;
     struct tail_read blocks[RELOCATION_BLOCKS_MAX];
     size_t block_count, at;
     uint8_t *block; /* READS, READ: its bytes */
@@ -162,6 +165,7 @@ bool segments_wait_to_go(const struct log *l); /* for the next checkpoint, or th
 void segments_completed(struct log *l, const struct store_done *done); /* INDEX, REMOVE */
 void segments_recycled(struct log *l, uint64_t number, bool done);     /* or it could not be */
 int segments_add_cold(struct log *l, uint64_t number);                 /* 0 or FANQ_ERR_NOMEM */
+void segments_stuck(struct log *l, bool cold, uint64_t number);
 void segments_cold_full(struct log *l, uint64_t number, bool whole);
 
 /* ---- spares.c ---- */
@@ -197,5 +201,7 @@ void relocation_close(struct log *l);
 
 void log_submit(struct log *l, const struct store_job *job); /* wakes the store; the ring has room */
 bool log_sync_to(struct log *l, uint64_t lsn); /* whether all below is synced; else it is, soon */
+/* Whether what was read is the block that was asked for: a good one may be another. */
+bool log_read_is_right(const struct tail_read *read, const uint8_t *data);
 void log_grant_wishes(struct log *l);
 void log_report(struct log *l, const char *format, ...) __attribute__((format(printf, 2, 3)));

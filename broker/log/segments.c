@@ -70,6 +70,14 @@ int segments_add_cold(struct log *l, uint64_t number)
     return table_add(l, number, true, SEGMENT_FILLING);
 }
 
+void segments_stuck(struct log *l, bool cold, uint64_t number)
+{
+    struct segment_entry *s = table_find(l, cold, number);
+
+    if (s != NULL)
+        s->stuck = true;
+}
+
 /* One of which a move failed gets no index: what is read of its end may never have reached the disk. */
 void segments_cold_full(struct log *l, uint64_t number, bool whole)
 {
