@@ -84,7 +84,6 @@ static int open_directory(struct log *l, char error[LOG_ERROR_BYTES])
     err = directory_open(&options, &l->directory, error);
     if (err != 0)
         return FANQ_ERR_IO;
-    l->directory_open = true;
     if (l->directory.segment_bytes < o->segment_bytes) {
         snprintf(error, LOG_ERROR_BYTES,
                  "the directory's segments of %llu bytes are too small for frame_bytes_max as it is "

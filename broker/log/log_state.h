@@ -86,7 +86,6 @@ struct relocation {
 struct log {
     struct log_options options;
     struct directory directory;
-    bool directory_open;
     struct tail *tail;
     struct writer *writer;
     struct store *store;
