@@ -117,6 +117,7 @@ struct log {
     size_t preparing;
     size_t chores; /* segments that are being indexed, removed or recycled */
     uint64_t next_spare, next_cold;
+    uint64_t let_go_ms; /* after one could not go: no other does before */
     bool disk_short;
     uint64_t retry_ms; /* when disk_short: when another spare is tried; 0: to be set */
 
@@ -156,8 +157,8 @@ static inline uint64_t log_decided_lsn(const struct log *l, const struct core *c
 int segments_open(struct log *l, uint64_t number, uint64_t *ret_spare);
 /* At start: what the directory has; there is a spare afterwards. 0, or an error with its text. */
 int segments_restore(struct log *l, char error[LOG_ERROR_BYTES]);
-void segments_seal(struct log *l);   /* full ones get an index, one at a time */
-void segments_let_go(struct log *l); /* those that nobody needs, one at a time */
+void segments_seal(struct log *l);                    /* full ones get an index, one at a time */
+void segments_let_go(struct log *l, uint64_t now_ms); /* those that nobody needs, one at a time */
 bool segment_may_go(const struct log *l, const struct segment_entry *s); /* nobody needs it any more */
 void segments_mark_dead(struct log *l);                                  /* a checkpoint begins */
 bool segments_wait_to_go(const struct log *l); /* for the next checkpoint, or the one after it */

@@ -15,7 +15,7 @@
 #include "log_state.h"
 #include "proto/fanq_error.h"
 
-enum { YOUNG_SEGMENTS = 3 };
+enum { YOUNG_SEGMENTS = 3, RETRY_MS = 5000 };
 
 /* ---- the table ---- */
 
@@ -213,8 +213,10 @@ bool segment_may_go(const struct log *l, const struct segment_entry *s)
            (s->cut || (s->unkept && (s->cold || s->number < log_segment_of(l, l->older_lsn))));
 }
 
-void segments_let_go(struct log *l)
+void segments_let_go(struct log *l, uint64_t now_ms)
 {
+    if (now_ms < l->let_go_ms)
+        return;
     for (size_t i = 0; i < l->segment_count; i++) {
         struct segment_entry *s = &l->segments[i];
         if (l->chores > 0)
@@ -238,6 +240,13 @@ bool segments_wait_to_go(const struct log *l)
     return false;
 }
 
+/* Not at once: what was cut off could go in every turn. */
+static void could_not_go(struct log *l, struct segment_entry *s)
+{
+    s->state = SEGMENT_SEALED;
+    l->let_go_ms = l->options.now_ns(l->options.context) / 1000000 + RETRY_MS;
+}
+
 void segments_recycled(struct log *l, uint64_t number, bool done)
 {
     struct segment_entry *s = table_find(l, false, number);
@@ -246,7 +255,7 @@ void segments_recycled(struct log *l, uint64_t number, bool done)
     if (s != NULL && done)
         table_remove(l, s);
     else if (s != NULL)
-        s->state = SEGMENT_SEALED; /* tried again with the next checkpoint */
+        could_not_go(l, s);
 }
 
 void segments_completed(struct log *l, const struct store_done *done)
@@ -263,5 +272,5 @@ void segments_completed(struct log *l, const struct store_done *done)
     if (done->error == 0)
         table_remove(l, s);
     else
-        s->state = SEGMENT_SEALED;
+        could_not_go(l, s);
 }

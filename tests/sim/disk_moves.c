@@ -3,6 +3,7 @@
  *     disk_moves --seeds 1-20
  *
  * A broker runs until there is something to move; then one thing happens of which the other simulations see too little. */
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,12 +13,12 @@
 #include "disk_world.h"
 #include "log/log_state.h"
 
-enum { TURNS_MAX = 2000, IDLE_TURNS = 200, ROUNDS = 50 };
+enum { TURNS_MAX = 2000, IDLE_TURNS = 200, ROUNDS = 50, CRASHES = 5, REFUSALS_MAX = 3 };
 
 #define NEVER_MS (UINT64_MAX - 1)
 
 static uint64_t current_seed;
-static uint64_t moved_bytes, stuck_count;
+static uint64_t moved_bytes, stuck_count, refused_count;
 
 static void check_alive(const struct disk_world *w)
 {
@@ -122,6 +123,41 @@ static void damage(struct disk_world *w)
     SIM_CHECK(relocation_next_ms(w->log) > w->now_ms, "there is something to move, but nothing moves");
 }
 
+/* ---- segments that cannot go ---- */
+
+static bool any_cut(const struct disk_world *w)
+{
+    for (size_t i = 0; i < w->log->segment_count; i++)
+        if (w->log->segments[i].cut)
+            return true;
+    return false;
+}
+
+/* What a crash cut off goes at once; if it cannot, it is not tried in every turn. */
+static void refuse_removal(struct disk_world *w)
+{
+    const struct sim_disk_fault refusal = {
+        .at = 1, .operations = SIM_DISK_SET(SIM_DISK_REMOVE), .sticky = true, .error = EACCES};
+
+    for (int turns = 0; turns < ROUNDS; turns++)
+        world_turn(w, 6, 20);
+    check_alive(w);
+    world_crash(w, SIM_DISK_SHUFFLE);
+    SIM_CHECK(world_start(w) == 0, "the broker does not start: %s", w->error_text);
+    if (any_cut(w)) {
+        uint64_t before = sim_disk_strikes(w->disk);
+
+        sim_disk_fault(w->disk, &refusal);
+        for (int turns = 0; turns < IDLE_TURNS; turns++)
+            world_turn(w, 0, 1);
+        refused_count += sim_disk_strikes(w->disk) - before;
+        SIM_CHECK(sim_disk_strikes(w->disk) - before <= REFUSALS_MAX, "in %d turns %lu removals are refused",
+                  IDLE_TURNS, sim_disk_strikes(w->disk) - before);
+        sim_disk_fault(w->disk, &(struct sim_disk_fault){0});
+    }
+    world_look(w);
+}
+
 /* ---- the whole ---- */
 
 static void start(struct disk_world *w)
@@ -161,6 +197,8 @@ static void crash(struct disk_world *w)
 static void run(struct disk_world *w)
 {
     start(w);
+    for (int round = 0; round < CRASHES; round++)
+        refuse_removal(w);
     if (current_seed % 2 == 0) {
         damage(w);
     } else {
@@ -208,7 +246,8 @@ int main(int argc, char **argv)
         world_free(w);
     }
     SIM_CHECK(moved_bytes > 0, "nothing is ever moved");
-    printf("%lu seeds: %lu bytes moved, %lu times there was a block that could not be read\n",
-           last - first + 1, moved_bytes, stuck_count);
+    printf("%lu seeds: %lu bytes moved, %lu times there was a block that could not be read, %lu removals "
+           "refused\n",
+           last - first + 1, moved_bytes, stuck_count, refused_count);
     return 0;
 }
