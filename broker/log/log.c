@@ -117,6 +117,9 @@ void log_stop(struct log *l)
 {
     if (l->writer != NULL)
         log_sync_soon(l);
+    if (l->store != NULL)
+        store_stop(
+            l->store); /* a slow disk may take minutes for what it has to do, and the next start does without */
     worker_stop(l->writer_thread);
     worker_stop(l->store_thread);
     l->writer_thread = l->store_thread = NULL;

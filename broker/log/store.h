@@ -80,6 +80,8 @@ void store_free(struct store *s);                                             /*
 
 bool store_submit(struct store *s, const struct store_job *job); /* false: the ring is full */
 bool store_done(struct store *s, struct store_done *ret_done);
+/* From now on there is nothing to do: what is under way stays as a crash would leave it. */
+void store_stop(struct store *s);
 
 /* ---- on the store thread ---- */
 

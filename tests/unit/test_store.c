@@ -754,6 +754,8 @@ TEST(what_was_not_done_is_given_back)
         }
         for (int i = 0; i < steps; i++)
             store_work(f.store);
+        store_stop(f.store);
+        assert_false(store_work(f.store));
         free(s.data);
         fixture_close(&f);
     }
