@@ -241,10 +241,9 @@ static int start_threads(struct log *l)
 
 static int refuse_damage(char error[LOG_ERROR_BYTES])
 {
-    snprintf(
-        error, LOG_ERROR_BYTES,
-        "the log is damaged, as reported above. fanqd --check says what is affected; --accept-loss goes on "
-        "without it");
+    snprintf(error, LOG_ERROR_BYTES,
+             "the log is damaged, as reported above. Restore a backup, or go on without what is lost: "
+             "--accept-loss");
     return FANQ_ERR_IO;
 }
 

@@ -136,6 +136,8 @@ static void errors_say_what_to_type(void **state)
     expect_error(CONFIG_EXIT_USAGE, "--frame-byte-max 1M", "", "Did you mean --frame-bytes-max?");
     expect_error(CONFIG_EXIT_USAGE, "--prot=1", "", "Did you mean --port?");
     expect_error(CONFIG_EXIT_USAGE, "-p 1", "", "unknown flag -p");
+    expect_error(CONFIG_EXIT_USAGE, "--memory=1", "", "--memory takes no value");
+    expect_error(CONFIG_EXIT_USAGE, "--bogus", "", "unknown flag --bogus. fanqd");
     expect_error(CONFIG_EXIT_USAGE, "--port", "", "--port needs a value");
     expect_error(CONFIG_EXIT_USAGE, "--port x", "", "a whole number");
     expect_error(CONFIG_EXIT_USAGE, "--port 65536", "", "between 0 and 65535");

@@ -298,7 +298,7 @@ TEST(damage_is_told_with_what_it_affects)
     assert_int_equal(told.reports, 2);
     assert_string_equal(
         told.report, "log-0000000000000002, offset 2560, to log-0000000000000005, offset 0: commits 11 to 16 "
-                     "are damaged or missing; what they had cannot be read");
+                     "are damaged or missing; what was there cannot be read");
     fixture_free(&f);
 }
 
