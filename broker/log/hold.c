@@ -1,8 +1,8 @@
 /* Holding the files still, so that they can be copied while the broker goes on.
  *
  * Commits, spares and reads go on: they touch nothing below the end that was named. What would (checkpoints, indexes, moves,
- * and taking segments away) rests until the last holder is gone. What of it is under way when a hold begins comes to its end
- * first. */
+ * and taking segments away) rests until the last holder is gone. What of it the store has in hand when a hold begins comes to
+ * its end first. */
 #include "log_state.h"
 
 #include <assert.h>
@@ -10,6 +10,7 @@
 uint64_t log_hold(struct log *l)
 {
     l->holders++;
+    relocation_stand_aside(l);
     return l->end_lsn;
 }
 
@@ -22,12 +23,8 @@ void log_unhold(struct log *l)
 bool log_is_still(struct log *l, uint64_t end_lsn)
 {
     assert(l->holders > 0);
-    if (l->done.synced_lsn < end_lsn) {
-        log_sync_soon(l);
-        return false;
-    }
-    return l->chores == 0 && l->checkpoint_state != CHECKPOINT_WRITE &&
-           l->relocation.state == RELOCATION_RESTS;
+    return log_sync_to(l, end_lsn) && l->chores == 0 && l->checkpoint_state != CHECKPOINT_WRITE &&
+           relocation_is_still(l);
 }
 
 size_t log_needed_segments(const struct log *l, bool cold, uint64_t end_lsn, uint64_t *ret_numbers)

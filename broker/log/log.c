@@ -33,13 +33,22 @@ void log_submit(struct log *l, const struct store_job *job)
         worker_wake(l->store_thread);
 }
 
-void log_sync_soon(struct log *l)
+static void sync_soon(struct log *l)
 {
     if (l->options.sync == WRITER_SYNC_GROUP)
         return; /* every write is synced */
     writer_sync_soon(l->writer);
     if (l->writer_thread != NULL)
         worker_wake(l->writer_thread);
+}
+
+/* To be asked again and again: what the writer's ring had no room for comes to it later. */
+bool log_sync_to(struct log *l, uint64_t lsn)
+{
+    if (l->done.synced_lsn >= lsn)
+        return true;
+    sync_soon(l);
+    return false;
 }
 
 /* ---- life ---- */
@@ -116,10 +125,9 @@ int log_open(const struct log_options *options, struct log **ret_log, char error
 void log_stop(struct log *l)
 {
     if (l->writer != NULL)
-        log_sync_soon(l);
+        sync_soon(l);
     if (l->store != NULL)
-        store_stop(
-            l->store); /* a slow disk may take minutes for what it has to do, and the next start does without */
+        store_stop(l->store); /* a slow disk may need minutes, and the next start does without */
     worker_stop(l->writer_thread);
     worker_stop(l->store_thread);
     l->writer_thread = l->store_thread = NULL;

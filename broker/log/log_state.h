@@ -49,9 +49,9 @@ enum checkpoint_state { CHECKPOINT_NONE, CHECKPOINT_SLICES, CHECKPOINT_SYNC, CHE
 
 enum relocation_state {
     RELOCATION_RESTS,
-    RELOCATION_GATHERS,
     RELOCATION_READS, /* the store reads a block */
     RELOCATION_READ,  /* it has */
+    RELOCATION_SYNC,  /* the commit is complete; what its copies lack is not surely on the disk */
     RELOCATION_WRITES,
     RELOCATION_FAILED
 };
@@ -75,6 +75,7 @@ struct relocation {
     size_t length, capacity;
     struct moved_block moved[RELOCATION_BLOCKS_MAX];
     size_t moved_count;
+    uint64_t needs_lsn;    /* SYNC: it may be written when all below is synced */
     uint64_t cold, offset; /* where it goes; cold 0: nowhere yet */
     uint64_t number, hash; /* of the commit before it there */
 };
@@ -140,6 +141,12 @@ static inline uint64_t log_segment_of(const struct log *l, uint64_t lsn)
     return lsn / l->directory.segment_bytes;
 }
 
+/* When all below is on the disk, so is all that the core has decided up to now. */
+static inline uint64_t log_decided_lsn(const struct log *l, const struct core *core)
+{
+    return l->end_lsn + (core_fact_bytes(core) > 0); /* those are in the next commit */
+}
+
 /* ---- segments.c ---- */
 
 /* The segment that a first commit opens becomes the one that is filled. Gives the spare for it, or WRITER_NO_SPARE. 0 or
@@ -177,6 +184,9 @@ void checkpoint_completed(struct log *l, const struct store_done *done);
 
 /* ---- relocate.c ---- */
 
+/* A hold begins. */
+void relocation_stand_aside(struct log *l);
+bool relocation_is_still(const struct log *l); /* the store has nothing to do for it */
 void relocation_proceed(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms);
 void relocation_read(struct log *l, const struct store_done *done);
 void relocation_written(struct log *l, const struct store_done *done);
@@ -186,6 +196,6 @@ void relocation_close(struct log *l);
 /* ---- log.c ---- */
 
 void log_submit(struct log *l, const struct store_job *job); /* wakes the store; the ring has room */
-void log_sync_soon(struct log *l);
+bool log_sync_to(struct log *l, uint64_t lsn); /* whether all below is synced; else it is, soon */
 void log_grant_wishes(struct log *l);
 void log_report(struct log *l, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -5,6 +5,10 @@
  * are those that stay. When they are on the disk there, the index is told. The old segment goes as every segment does in
  * which nothing is needed; until then it has it all, so a crash at any moment costs nothing.
  *
+ * What a copy lacks must be safe before the copy is: it waits for the log to be synced as far as it was when the copy was made.
+ * Else a crash could bring a message back that a copy does not have, and the next run would move the block again; so two copies
+ * would be left, and none of them right. In one whose loss is durable, each later copy has less than the one before.
+ *
  * One commit of moved blocks is under way at a time, of a mebibyte or one larger block. */
 #include <assert.h>
 #include <errno.h>
@@ -15,11 +19,16 @@
 #include "part.h"
 #include "proto/fanq_error.h"
 
+/* So many are not worth a move, beside twice what is wanted; tests of small logs are built with fewer. */
+#ifndef RELOCATION_SLACK_SEGMENTS
+#define RELOCATION_SLACK_SEGMENTS 8
+#endif
+
 enum {
-    SLACK_SEGMENTS = 8,       /* beside twice what is wanted */
-    SLACK_SEGMENTS_TIGHT = 2, /* beside what is wanted, when the disk is almost full */
+    SLACK_SEGMENTS_TIGHT =
+        RELOCATION_SLACK_SEGMENTS / 4, /* beside what is wanted, when the disk is almost full */
     WANTED_OF = 2, /* a segment of which no more than one byte in so many is wanted may be emptied */
-    COMMIT_BYTES = 1024 * 1024,
+    COMMIT_BYTES = TAIL_PAGE_BYTES,
     RETRY_MS = 5000,
     SWEEP_GROWN_OF = 4,  /* between two rounds of the sweep the log grows by one byte in so many ... */
     SWEEP_MS = 10 * 1000 /* ... or so much time passes */
@@ -36,7 +45,7 @@ void relocation_close(struct log *l)
 static bool much_more_than_wanted(const struct log *l)
 {
     bool tight = disk_is_tight(l);
-    uint64_t slack = (tight ? SLACK_SEGMENTS_TIGHT : SLACK_SEGMENTS) * l->directory.segment_bytes;
+    uint64_t slack = (tight ? SLACK_SEGMENTS_TIGHT : RELOCATION_SLACK_SEGMENTS) * l->directory.segment_bytes;
     struct tail_figures f;
 
     tail_figures(l->tail, &f);
@@ -50,7 +59,7 @@ bool log_wants_sweep(const struct log *l, uint64_t now_ms)
     uint64_t segment = l->directory.segment_bytes, used = l->segment_count * segment;
     uint64_t grown = disk_is_tight(l) ? segment / 2 : used / SWEEP_GROWN_OF;
 
-    if (used <= SLACK_SEGMENTS * segment && !disk_is_tight(l))
+    if (used <= RELOCATION_SLACK_SEGMENTS * segment && !disk_is_tight(l))
         return false;
     return l->end_lsn >= l->swept_lsn + grown ||
            (now_ms >= l->swept_ms + SWEEP_MS && l->end_lsn != l->swept_lsn);
@@ -72,7 +81,7 @@ static const struct segment_entry *candidate(const struct log *l)
         const struct segment_entry *s = &l->segments[i];
         uint64_t wanted = tail_segment_wanted_bytes(l->tail, s->cold, s->number);
 
-        if (s->state != SEGMENT_SEALED || (s->cold && s->number == l->relocation.cold) || wanted >= least ||
+        if (s->state != SEGMENT_SEALED || wanted >= least ||
             tail_segment_live_bytes(l->tail, s->cold, s->number) == 0)
             continue;
         least = wanted;
@@ -155,8 +164,16 @@ static void commit_place(struct log *l, uint64_t bytes)
     r->number = r->hash = 0;
 }
 
-/* Closes the commit and hands it to the store. */
-static void commit_write(struct log *l, uint64_t wall_ms)
+/* The commit is written when all that its copies lack is known to be gone for good. */
+static void commit_end(struct log *l, struct core *core, uint64_t wall_ms)
+{
+    commit_of(&l->relocation)->time_ms = wall_ms;
+    l->relocation.needs_lsn = log_decided_lsn(l, core);
+    l->relocation.state = RELOCATION_SYNC;
+}
+
+/* Closes it and hands it to the store. */
+static void commit_write(struct log *l)
 {
     struct relocation *r = &l->relocation;
     struct commit_header *commit = commit_of(r);
@@ -172,7 +189,7 @@ static void commit_write(struct log *l, uint64_t wall_ms)
                                      .lsn = r->cold * l->directory.segment_bytes + r->offset,
                                      .previous_end =
                                          r->offset > 0 ? r->cold * l->directory.segment_bytes + r->offset : 0,
-                                     .time_ms = wall_ms,
+                                     .time_ms = commit->time_ms,
                                      .bytes = (uint32_t)bytes,
                                      .block_count = commit->block_count};
     r->hash = commit_seal(r->commit, 0, r->hash, &l->directory.secret);
@@ -251,7 +268,7 @@ static void gather(struct log *l, struct core *core, uint64_t now_ms, uint64_t w
     if (err != 0)
         give_up(l, "no memory", now_ms);
     else if (r->moved_count > 0)
-        commit_write(l, wall_ms);
+        commit_end(l, core, wall_ms);
     else
         r->state = RELOCATION_RESTS;
 }
@@ -261,7 +278,7 @@ static void relocation_begin(struct log *l, struct core *core, uint64_t now_ms, 
     struct relocation *r = &l->relocation;
     const struct segment_entry *s;
 
-    if (now_ms < r->retry_ms || !much_more_than_wanted(l) || (s = candidate(l)) == NULL)
+    if (l->holders > 0 || now_ms < r->retry_ms || !much_more_than_wanted(l) || (s = candidate(l)) == NULL)
         return;
     if (r->commit == NULL && commit_reserve(r, COMMIT_BYTES) != 0) {
         give_up(l, "no memory", now_ms);
@@ -270,10 +287,24 @@ static void relocation_begin(struct log *l, struct core *core, uint64_t now_ms, 
     commit_begin(l);
     r->at = 0;
     r->block_count = tail_segment_blocks(l->tail, s->cold, s->number, r->blocks, RELOCATION_BLOCKS_MAX);
-    r->state = RELOCATION_GATHERS;
     gather(l, core, now_ms, wall_ms);
     if (r->state == RELOCATION_RESTS)
         r->retry_ms = now_ms + RETRY_MS; /* nothing of it is wanted: the sweep has not been there yet */
+}
+
+/* What is not written yet is not: a copy of the files ends where the log ended when the hold began, perhaps before what the moved
+ * blocks lack. */
+void relocation_stand_aside(struct log *l)
+{
+    struct relocation *r = &l->relocation;
+
+    if (r->state == RELOCATION_READ || r->state == RELOCATION_SYNC)
+        r->state = RELOCATION_RESTS;
+}
+
+bool relocation_is_still(const struct log *l)
+{
+    return l->relocation.state == RELOCATION_RESTS || l->relocation.state == RELOCATION_FAILED;
 }
 
 void relocation_proceed(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms)
@@ -290,13 +321,15 @@ void relocation_proceed(struct log *l, struct core *core, uint64_t now_ms, uint6
             break;
         }
         r->at++;
-        r->state = RELOCATION_GATHERS;
         gather(l, core, now_ms, wall_ms);
         break;
     case RELOCATION_FAILED:
         give_up(l, strerror(-r->error), now_ms);
         break;
-    case RELOCATION_GATHERS:
+    case RELOCATION_SYNC:
+        if (log_sync_to(l, r->needs_lsn))
+            commit_write(l);
+        break;
     case RELOCATION_READS:
     case RELOCATION_WRITES:
         break;
@@ -311,6 +344,8 @@ void relocation_read(struct log *l, const struct store_done *done)
 
     r->error = done->error;
     r->state = done->error == 0 ? RELOCATION_READ : RELOCATION_FAILED;
+    if (l->holders > 0)
+        relocation_stand_aside(l);
 }
 
 void relocation_written(struct log *l, const struct store_done *done)
@@ -341,6 +376,7 @@ uint64_t relocation_next_ms(const struct log *l)
 
     if (r->state == RELOCATION_READ || r->state == RELOCATION_FAILED)
         return 0;
-    return r->state == RELOCATION_RESTS && much_more_than_wanted(l) && candidate(l) != NULL ? r->retry_ms
-                                                                                            : UINT64_MAX;
+    if (r->state != RELOCATION_RESTS || l->holders > 0) /* the store will tell; nothing begins */
+        return UINT64_MAX;
+    return much_more_than_wanted(l) && candidate(l) != NULL ? r->retry_ms : UINT64_MAX;
 }

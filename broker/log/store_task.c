@@ -270,6 +270,20 @@ static int move_begin(struct store_task *task, struct store_files *files)
     return err == 0 && make ? io->truncate(io->context, task->file, 0) : err;
 }
 
+/* With an error nobody appends to the segment any more, and one that was to be made has nothing that counts: it would only take
+ * room, and the next try makes another. */
+static void move_undo(struct store_task *task, struct store_files *files)
+{
+    const struct io *io = io_of(files);
+    char name[DIRECTORY_NAME_BYTES_MAX];
+
+    store_files_forget(files, DIRECTORY_COLD, task->job.move.number);
+    if (!task->named)
+        return;
+    directory_segment_name(name, DIRECTORY_COLD, task->job.move.number);
+    (void)io->remove(io->context, name); /* the error that led here is told */
+}
+
 /* The file is looked up each time: a read may have closed it in between. */
 static int move_write(struct store_task *task, struct store_files *files)
 {
@@ -288,7 +302,7 @@ static int move_step(struct store_task *task, struct store_files *files, bool *r
     if (err == 0)
         err = sync_names(task, io_of(files));
     if (err != 0)
-        store_files_forget(files, DIRECTORY_COLD, task->job.move.number);
+        move_undo(task, files);
     return err;
 }
 

@@ -46,7 +46,7 @@ static void checkpoint_slice(struct log *l, struct core *core)
         checkpoint_give_up(l);
     } else if (ended) {
         l->checkpoint_state = CHECKPOINT_SYNC;
-        l->checkpoint_needs_lsn = l->end_lsn + (core_fact_bytes(core) > 0); /* those are in the next commit */
+        l->checkpoint_needs_lsn = log_decided_lsn(l, core);
     }
 }
 
@@ -125,9 +125,7 @@ static void checkpoint_proceed(struct log *l, struct core *core, uint64_t now_ms
         checkpoint_slice(l, core);
         break;
     case CHECKPOINT_SYNC:
-        if (l->done.synced_lsn < l->checkpoint_needs_lsn)
-            log_sync_soon(l); /* again, for what the writer's ring had no room for */
-        else if (l->holders == 0)
+        if (log_sync_to(l, l->checkpoint_needs_lsn) && l->holders == 0)
             checkpoint_write(l);
         break;
     case CHECKPOINT_WRITE:
@@ -152,8 +150,7 @@ void log_upkeep(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall
     }
     spares_proceed(l, now_ms);
     checkpoint_proceed(l, core, now_ms, wall_ms);
-    if (l->holders == 0 || l->relocation.state != RELOCATION_RESTS)
-        relocation_proceed(l, core, now_ms, wall_ms);
+    relocation_proceed(l, core, now_ms, wall_ms);
 }
 
 static uint64_t least(uint64_t a, uint64_t b)

@@ -19,7 +19,7 @@ enum { STALL_TURNS_MAX = 100, DRAIN_TURNS = 64, DRAIN_TURN_MS = 10 * 1000, SEGME
 
 struct totals {
     uint64_t powers, kills, closes, failures, starts_failed, checkpoints, recovered_from_checkpoint, fetches,
-        refusals;
+        refusals, moved_bytes;
 };
 
 static uint64_t current_seed;
@@ -129,6 +129,7 @@ static void count(struct disk_world *w)
 
     log_figures(w->log, &figures);
     totals.checkpoints += figures.checkpoints;
+    totals.moved_bytes += figures.moved_bytes;
 }
 
 static void end_somehow(struct disk_world *w, uint32_t fault_percent)
@@ -290,9 +291,9 @@ int main(int argc, char **argv)
     }
     printf("%lu seeds of %u operations: %lu power cuts, %lu kills, %lu closes; %lu failed logs, %lu failed "
            "starts; "
-           "%lu checkpoints, %lu starts from one; %lu fetches, %lu publishes refused\n",
+           "%lu checkpoints, %lu starts from one; %lu fetches, %lu publishes refused, %lu bytes moved\n",
            last - first + 1, current_ops, totals.powers, totals.kills, totals.closes, totals.failures,
            totals.starts_failed, totals.checkpoints, totals.recovered_from_checkpoint, totals.fetches,
-           totals.refusals);
+           totals.refusals, totals.moved_bytes);
     return 0;
 }

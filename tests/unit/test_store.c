@@ -600,6 +600,22 @@ TEST(moved_blocks_are_appended_and_synced)
     free(s.data);
 }
 
+/* Tried again and again on a full disk, each with a segment of its own, they would keep it full. */
+TEST(moves_that_find_the_disk_full_leave_nothing)
+{
+    struct fixture *f = *state;
+    uint64_t length;
+
+    sim_disk_set_capacity(f->disk, 64 * KIB);
+    for (uint64_t number = 3; number < 6; number++) {
+        struct draft_segment s = draft_new(f, DIRECTORY_COLD, number);
+        struct store_job job = move_job(&s, draft_commit(&s, 2, 100 * KIB));
+        assert_int_equal(run(f, &job), -ENOSPC);
+        assert_null(content(f, DIRECTORY_COLD, number, &length));
+        free(s.data);
+    }
+}
+
 TEST(a_first_move_leaves_nothing_of_one_that_failed)
 {
     struct fixture *f = *state;
@@ -612,6 +628,7 @@ TEST(a_first_move_leaves_nothing_of_one_that_failed)
                                                      .sticky = true,
                                                      .error = EIO});
     assert_int_equal(run(f, &job), -EIO);
+    assert_false(has(f, "cold-0000000000000003"));
     sim_disk_fault(f->disk, &(struct sim_disk_fault){.at = 0});
     draft_commit(&s, 1, 10);
     job = move_job(&s, 0);
@@ -946,6 +963,7 @@ int main(void)
         WITH_STORE(a_segment_goes_with_its_index_and_twice_does_no_harm),
         WITH_STORE(a_checkpoint_is_put_in_place),
         WITH_STORE(moved_blocks_are_appended_and_synced),
+        WITH_STORE(moves_that_find_the_disk_full_leave_nothing),
         WITH_STORE(a_first_move_leaves_nothing_of_one_that_failed),
         WITH_STORE(a_read_goes_first_and_between_the_steps_of_others),
         WITH_STORE(reads_without_end_do_not_keep_a_checkpoint_away),
