@@ -191,6 +191,7 @@ struct reader {
     struct config *config;
     char *error;
     bool listens_given;
+    bool memory_given, directory_given; /* at this place: as flags, or in the environment */
 };
 
 /* "frame-bytes-max" for a flag, "FANQD_FRAME_BYTES_MAX" for the environment. */
@@ -290,6 +291,34 @@ static int set_auto_create(struct reader *r, const char *said, const char *text)
     return 0;
 }
 
+/* A flag says it by being there; in the environment it has a value. */
+static int set_switch(struct reader *r, const char *said, const char *text, bool *ret_value)
+{
+    static const char *const words_on[] = {"on", "1", "true", "yes"};
+    static const char *const words_off[] = {"off", "0", "false", "no"};
+
+    for (size_t i = 0; i < sizeof(words_on) / sizeof(words_on[0]); i++) {
+        if (text == NULL || strcmp(text, words_on[i]) == 0) {
+            *ret_value = true;
+            return 0;
+        }
+        if (strcmp(text, words_off[i]) == 0) {
+            *ret_value = false;
+            return 0;
+        }
+    }
+    snprintf(r->error, CONFIG_ERROR_BYTES, "%s takes 'on' or 'off', not '%.60s'", said, text);
+    return -1;
+}
+
+static int set_memory(struct reader *r, const char *said, const char *text)
+{
+    int err = set_switch(r, said, text, &r->config->memory);
+
+    r->memory_given = err == 0 && r->config->memory;
+    return err;
+}
+
 static int set_fsync(struct reader *r, const char *said, const char *text)
 {
     struct config *c = r->config;
@@ -336,15 +365,14 @@ static int option_set(struct reader *r, int option, const char *said, const char
         r->config->port_file = text;
         return 0;
     case OPTION_DIR:
+        r->directory_given = true;
         return set_directory(r, said, text);
     case OPTION_MEMORY:
-        r->config->memory = true;
-        return 0;
+        return set_memory(r, said, text);
     case OPTION_FSYNC:
         return set_fsync(r, said, text);
     case OPTION_ACCEPT_LOSS:
-        r->config->accept_loss = true;
-        return 0;
+        return set_switch(r, said, text, &r->config->accept_loss);
     case OPTION_CHECK:
         r->config->action = CONFIG_CHECK;
         return set_directory(r, said, text);
@@ -514,9 +542,11 @@ static int read_flags(struct reader *r, int argc, char *const argv[])
     optind = 0; /* glibc: start afresh, also in a test that reads several times */
     for (;;) {
         at = optind == 0 ? 1 : optind;
-        option = getopt_long(argc, argv, "+:d:", table, NULL);
+        option = getopt_long(argc, argv, "+:d:h", table, NULL);
         if (option == 'd')
             option = OPTION_DIR;
+        else if (option == 'h')
+            option = OPTION_HELP;
         if (option == -1)
             break;
         if (option == '?')
@@ -631,6 +661,18 @@ static int check_together(const struct config *c, char *error)
     return 0;
 }
 
+/* Flags replace what the environment said. */
+static int check_place(struct reader *r)
+{
+    bool both = r->memory_given && r->directory_given;
+
+    if (both)
+        snprintf(r->error, CONFIG_ERROR_BYTES,
+                 "--memory keeps nothing, and --dir says where to keep everything: give one of them");
+    r->memory_given = r->directory_given = false;
+    return both ? -1 : 0;
+}
+
 int config_read(struct config *ret_config, int argc, char *const argv[], char *const env[],
                 char error[CONFIG_ERROR_BYTES])
 {
@@ -638,10 +680,10 @@ int config_read(struct config *ret_config, int argc, char *const argv[], char *c
 
     error[0] = '\0';
     set_defaults(ret_config);
-    if (read_environment(&r, env) != 0)
+    if (read_environment(&r, env) != 0 || check_place(&r) != 0)
         return CONFIG_EXIT_CONFIG;
     r.listens_given = false; /* flags replace what the environment said */
-    if (read_flags(&r, argc, argv) != 0)
+    if (read_flags(&r, argc, argv) != 0 || check_place(&r) != 0)
         return CONFIG_EXIT_USAGE;
     if (ret_config->action != CONFIG_RUN)
         return 0;

@@ -50,9 +50,9 @@ static void checkpoint_slice(struct log *l, struct core *core)
     }
 }
 
-static void checkpoint_write(struct log *l)
+/* Of the checkpoint that is complete. 0 or FANQ_ERR_NOMEM. */
+static int checkpoint_file(const struct log *l, uint8_t **ret_data, size_t *ret_length)
 {
-    struct store_job job = {.kind = STORE_CHECKPOINT, .checkpoint = {.number = l->checkpoint_number + 1}};
     const struct checkpoint checkpoint = {.number = l->checkpoint_number + 1,
                                           .lsn = l->checkpoint_lsn,
                                           .next_commit = l->checkpoint_commit,
@@ -62,7 +62,14 @@ static void checkpoint_write(struct log *l)
                                           .fact_count = l->checkpoint.count,
                                           .accepted_lsn = l->accepted_lsn,
                                           .accepted_cold = l->accepted_cold};
-    int err = checkpoint_encode(&l->directory, &checkpoint, &job.checkpoint.data, &job.checkpoint.length);
+
+    return checkpoint_encode(&l->directory, &checkpoint, ret_data, ret_length);
+}
+
+static void checkpoint_write(struct log *l)
+{
+    struct store_job job = {.kind = STORE_CHECKPOINT, .checkpoint = {.number = l->checkpoint_number + 1}};
+    int err = checkpoint_file(l, &job.checkpoint.data, &job.checkpoint.length);
 
     if (err != 0) {
         log_report(l, "no memory for a checkpoint");
@@ -131,6 +138,39 @@ static void checkpoint_proceed(struct log *l, struct core *core, uint64_t now_ms
     case CHECKPOINT_WRITE:
         break;
     }
+}
+
+/* ---- the end ---- */
+
+static void checkpoint_put(struct log *l)
+{
+    uint8_t *data = NULL;
+    size_t length;
+    int err = checkpoint_file(l, &data, &length) == 0 ? 0 : -ENOMEM;
+
+    if (err == 0)
+        err = io_put(&l->directory.io, checkpoint_name(l->checkpoint_number + 1), data, length);
+    if (err != 0)
+        log_report(l, "cannot write the last checkpoint: %s", strerror(-err));
+    free(data);
+}
+
+void log_rest(struct log *l, struct core *core, uint64_t wall_ms)
+{
+    uint64_t synced;
+
+    if (log_poll(l, &synced) != 0 || !log_is_synced(l) || l->holders > 0)
+        return;
+    if (l->checkpoint_state != CHECKPOINT_NONE)
+        checkpoint_give_up(l);
+    if (l->end_lsn == l->newest_lsn && !l->checkpoint_at_once)
+        return;
+    checkpoint_begin(l, core, 0, wall_ms);
+    while (l->checkpoint_state == CHECKPOINT_SLICES)
+        checkpoint_slice(l, core);
+    if (l->checkpoint_state == CHECKPOINT_SYNC && l->checkpoint_needs_lsn <= l->end_lsn)
+        checkpoint_put(l);
+    checkpoint_give_up(l);
 }
 
 /* ---- the whole ---- */
