@@ -119,7 +119,8 @@ static const struct option bench_options[] = {
 #define CONTENT_DETAILS                                                                                      \
     "Without BODY, or with -, the body is what standard input holds. With --line or --null every\n"          \
     "line or piece is a message of its own, sent as it comes, hundreds of thousands a second; while the\n"   \
-    "broker is full they wait, and end when it took none for --timeout. A lost connection ends them, too.\n" \
+    "broker is full they wait, and end when it took none for --timeout. A lost connection is made\n"         \
+    "anew, and what was under way is sent again: each is taken once.\n"                                      \
     "Nothing goes to standard output but with -v (the message's id) or --json."
 
 const struct command commands[] = {

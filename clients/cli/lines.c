@@ -423,7 +423,7 @@ static int put_outcome(struct lines *lines, bool created)
 int lines_send(struct cli *cli, struct content *content)
 {
     struct lines *lines = calloc(1, sizeof(*lines));
-    int code = lines != NULL ? cli_connect(cli, CLI_CONNECT_ONCE) : EXIT_FAILED;
+    int code = lines != NULL ? cli_connect(cli, CLI_CONNECT_AGAIN) : EXIT_FAILED;
     bool created = code == 0 && content_creates(content, cli);
 
     if (code != 0) {
