@@ -52,27 +52,19 @@ static void checkpoint_slice(struct log *l, struct core *core)
 
 static void checkpoint_write(struct log *l)
 {
-    struct store_job job = {.kind = STORE_CHECKPOINT, .checkpoint = {.number = l->checkpoint_number + 1}};
-    const struct checkpoint checkpoint = {.number = l->checkpoint_number + 1,
-                                          .lsn = l->checkpoint_lsn,
-                                          .next_commit = l->checkpoint_commit,
-                                          .time_ms = l->checkpoint_wall_ms,
-                                          .facts = l->checkpoint.facts,
-                                          .fact_bytes = l->checkpoint.bytes,
-                                          .fact_count = l->checkpoint.count,
-                                          .accepted_lsn = l->accepted_lsn,
-                                          .accepted_cold = l->accepted_cold};
-    int err = checkpoint_encode(&l->directory, &checkpoint, &job.checkpoint.data, &job.checkpoint.length);
-
-    if (err != 0) {
-        log_report(l, "no memory for a checkpoint");
-        checkpoint_give_up(l);
-        return;
-    }
-    l->checkpoint_bytes = job.checkpoint.length;
-    checkpoint_give_up(l); /* its facts are in the file's bytes now */
+    log_submit(l, &(struct store_job){.kind = STORE_CHECKPOINT,
+                                      .checkpoint = {.number = l->checkpoint_number + 1,
+                                                     .lsn = l->checkpoint_lsn,
+                                                     .next_commit = l->checkpoint_commit,
+                                                     .time_ms = l->checkpoint_wall_ms,
+                                                     .facts = l->checkpoint.facts,
+                                                     .fact_bytes = l->checkpoint.bytes,
+                                                     .fact_count = l->checkpoint.count,
+                                                     .accepted_lsn = l->accepted_lsn,
+                                                     .accepted_cold = l->accepted_cold}});
+    l->checkpoint_bytes = CHECKPOINT_FRAME_BYTES + l->checkpoint.bytes;
+    l->checkpoint = (struct core_checkpoint){0}; /* its facts are the store's now */
     l->checkpoint_state = CHECKPOINT_WRITE;
-    log_submit(l, &job);
 }
 
 void checkpoint_completed(struct log *l, const struct store_done *done)
