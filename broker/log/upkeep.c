@@ -50,36 +50,26 @@ static void checkpoint_slice(struct log *l, struct core *core)
     }
 }
 
-/* Of the checkpoint that is complete. 0 or FANQ_ERR_NOMEM. */
-static int checkpoint_file(const struct log *l, uint8_t **ret_data, size_t *ret_length)
+/* The one that is complete. */
+static struct checkpoint checkpoint_made(const struct log *l)
 {
-    const struct checkpoint checkpoint = {.number = l->checkpoint_number + 1,
-                                          .lsn = l->checkpoint_lsn,
-                                          .next_commit = l->checkpoint_commit,
-                                          .time_ms = l->checkpoint_wall_ms,
-                                          .facts = l->checkpoint.facts,
-                                          .fact_bytes = l->checkpoint.bytes,
-                                          .fact_count = l->checkpoint.count,
-                                          .accepted_lsn = l->accepted_lsn,
-                                          .accepted_cold = l->accepted_cold};
-
-    return checkpoint_encode(&l->directory, &checkpoint, ret_data, ret_length);
+    return (struct checkpoint){.number = l->checkpoint_number + 1,
+                               .lsn = l->checkpoint_lsn,
+                               .next_commit = l->checkpoint_commit,
+                               .time_ms = l->checkpoint_wall_ms,
+                               .facts = l->checkpoint.facts,
+                               .fact_bytes = l->checkpoint.bytes,
+                               .fact_count = l->checkpoint.count,
+                               .accepted_lsn = l->accepted_lsn,
+                               .accepted_cold = l->accepted_cold};
 }
 
 static void checkpoint_write(struct log *l)
 {
-    struct store_job job = {.kind = STORE_CHECKPOINT, .checkpoint = {.number = l->checkpoint_number + 1}};
-    int err = checkpoint_file(l, &job.checkpoint.data, &job.checkpoint.length);
-
-    if (err != 0) {
-        log_report(l, "no memory for a checkpoint");
-        checkpoint_give_up(l);
-        return;
-    }
-    l->checkpoint_bytes = job.checkpoint.length;
-    checkpoint_give_up(l); /* its facts are in the file's bytes now */
+    log_submit(l, &(struct store_job){.kind = STORE_CHECKPOINT, .checkpoint = checkpoint_made(l)});
+    l->checkpoint_bytes = CHECKPOINT_FRAME_BYTES + l->checkpoint.bytes;
+    l->checkpoint = (struct core_checkpoint){0}; /* its facts are the store's now */
     l->checkpoint_state = CHECKPOINT_WRITE;
-    log_submit(l, &job);
 }
 
 void checkpoint_completed(struct log *l, const struct store_done *done)
@@ -144,12 +134,13 @@ static void checkpoint_proceed(struct log *l, struct core *core, uint64_t now_ms
 
 static void checkpoint_put(struct log *l)
 {
+    const struct checkpoint checkpoint = checkpoint_made(l);
     uint8_t *data = NULL;
     size_t length;
-    int err = checkpoint_file(l, &data, &length) == 0 ? 0 : -ENOMEM;
+    int err = checkpoint_encode(&l->directory, &checkpoint, &data, &length) == 0 ? 0 : -ENOMEM;
 
     if (err == 0)
-        err = io_put(&l->directory.io, checkpoint_name(l->checkpoint_number + 1), data, length);
+        err = io_put(&l->directory.io, checkpoint_name(checkpoint.number), data, length);
     if (err != 0)
         log_report(l, "cannot write the last checkpoint: %s", strerror(-err));
     free(data);
