@@ -21,9 +21,9 @@ enum {
     OPTION_FSYNC,
     OPTION_ACCEPT_LOSS,
     OPTION_AUTO_CREATE,
-    OPTION_HELP, /* from here on: not from the environment */
+    OPTION_CHECK, /* from here on: not from the environment */
+    OPTION_HELP,
     OPTION_VERSION,
-    OPTION_CHECK,
     OPTION_WORDS, /* how many of these there are; limits are numbered behind them */
 };
 
@@ -41,20 +41,28 @@ static const struct word words[OPTION_WORDS] = {
     [OPTION_PORT_FILE] = {"port-file", "FILE", "write the TCP port there once it listens"},
     [OPTION_DIR] = {"dir", "DIRECTORY",
                     "keep everything there; default: $STATE_DIRECTORY, else /var/lib/fanq for root, else\n"
-                    "      ~/.local/state/fanq. Also -d"},
-    [OPTION_MEMORY] = {"memory", NULL, "keep messages in memory only; they vanish on exit"},
+                    "      $XDG_STATE_HOME/fanq or ~/.local/state/fanq. Also -d"},
+    [OPTION_MEMORY] =
+        {"memory", NULL,
+         "keep everything in memory only; it vanishes on exit. Of this and --dir the last one counts"},
     [OPTION_FSYNC] =
         {"fsync", "group|async[:TIME]|none",
          "when a change is answered: group, the default: when it is on the disk; async: when it is\n"
          "      written, the disk follows within TIME (100ms); none: the disk follows as the system likes"},
-    [OPTION_ACCEPT_LOSS] = {"accept-loss", NULL, "start although the log is damaged, without what is lost"},
-    [OPTION_AUTO_CREATE] = {"auto-create", "on|off",
-                            "create queues and topics when first used; default: on with --memory, unless\n"
-                            "      other machines can reach the broker"},
+    [OPTION_ACCEPT_LOSS] =
+        {"accept-loss", NULL,
+         "start although the log is damaged, without what is lost (which is told). Needed once: the\n"
+         "      next start goes on from there"},
+    [OPTION_AUTO_CREATE] =
+        {"auto-create", "on|off",
+         "create queues and topics when they are first used; default: off with a directory; on with\n"
+         "      --memory, unless other machines can reach the broker"},
+    [OPTION_CHECK] =
+        {"check", "DIRECTORY",
+         "read all of a directory, say what is damaged, and exit; changes nothing, also beside a\n"
+         "      broker that runs. Exit code: 0 fine, 1 damaged, 2 it cannot be read"},
     [OPTION_HELP] = {"help", NULL, "show this"},
     [OPTION_VERSION] = {"version", NULL, "show the version"},
-    [OPTION_CHECK] = {"check", "DIRECTORY",
-                      "read all of a directory, say what is damaged, and exit; changes nothing"},
 };
 
 struct limit {
@@ -75,7 +83,9 @@ static const struct limit limits[] = {
 enum {
     LIMIT_COUNT = sizeof(limits) / sizeof(limits[0]),
     OPTION_COUNT = OPTION_WORDS + LIMIT_COUNT,
-    OPTION_NAME_BYTES = 48
+    OPTION_NAME_BYTES = 48,
+    HELP_COLUMN = 40, /* where the texts of limits begin ... */
+    HELP_WIDTH = 60   /* ... and how long their lines are */
 };
 
 _Static_assert(OPTION_COUNT <= ':', "getopt_long() gives the number of an option, or ':', '?' or a letter");
@@ -181,6 +191,7 @@ struct reader {
     struct config *config;
     char *error;
     bool listens_given;
+    bool memory_given, directory_given; /* at this place: as flags, or in the environment */
 };
 
 /* "frame-bytes-max" for a flag, "FANQD_FRAME_BYTES_MAX" for the environment. */
@@ -201,7 +212,8 @@ static void format_value(enum unit unit, uint64_t value, char ret_text[32])
 {
     static const struct suffix bytes[] = {
         {"G", CONFIG_MIB(1024)}, {"M", CONFIG_MIB(1)}, {"k", CONFIG_KIB(1)}, {NULL, 0}};
-    static const struct suffix ms[] = {{"m", 60000}, {"s", 1000}, {"ms", 1}, {NULL, 0}};
+    static const struct suffix ms[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000},
+                                       {"s", 1000},     {"ms", 1},      {NULL, 0}};
     const struct suffix *at = unit == UNIT_BYTES ? bytes : unit == UNIT_MS ? ms : bytes + 3;
 
     while (at->text != NULL && (value == 0 || value % at->factor != 0))
@@ -279,6 +291,34 @@ static int set_auto_create(struct reader *r, const char *said, const char *text)
     return 0;
 }
 
+/* A flag says it by being there; in the environment it has a value. */
+static int set_switch(struct reader *r, const char *said, const char *text, bool *ret_value)
+{
+    static const char *const words_on[] = {"on", "1", "true", "yes"};
+    static const char *const words_off[] = {"off", "0", "false", "no"};
+
+    for (size_t i = 0; i < sizeof(words_on) / sizeof(words_on[0]); i++) {
+        if (text == NULL || strcmp(text, words_on[i]) == 0) {
+            *ret_value = true;
+            return 0;
+        }
+        if (strcmp(text, words_off[i]) == 0) {
+            *ret_value = false;
+            return 0;
+        }
+    }
+    snprintf(r->error, CONFIG_ERROR_BYTES, "%s takes 'on' or 'off', not '%.60s'", said, text);
+    return -1;
+}
+
+static int set_memory(struct reader *r, const char *said, const char *text)
+{
+    int err = set_switch(r, said, text, &r->config->memory);
+
+    r->memory_given = err == 0 && r->config->memory;
+    return err;
+}
+
 static int set_fsync(struct reader *r, const char *said, const char *text)
 {
     struct config *c = r->config;
@@ -325,15 +365,14 @@ static int option_set(struct reader *r, int option, const char *said, const char
         r->config->port_file = text;
         return 0;
     case OPTION_DIR:
+        r->directory_given = true;
         return set_directory(r, said, text);
     case OPTION_MEMORY:
-        r->config->memory = true;
-        return 0;
+        return set_memory(r, said, text);
     case OPTION_FSYNC:
         return set_fsync(r, said, text);
     case OPTION_ACCEPT_LOSS:
-        r->config->accept_loss = true;
-        return 0;
+        return set_switch(r, said, text, &r->config->accept_loss);
     case OPTION_CHECK:
         r->config->action = CONFIG_CHECK;
         return set_directory(r, said, text);
@@ -384,17 +423,20 @@ static size_t edit_distance(const char *a, const char *b)
     return row[length];
 }
 
-/* " Did you mean X?", or nothing when nothing is near. */
+/* " Did you mean X?", or nothing when nothing is near: when more than half of the letters differ. */
 static void suggest(const char *typed, const char *prefix, bool as_flag, char *ret_text, size_t size)
 {
     char nearest[OPTION_NAME_BYTES] = "";
     char name[OPTION_NAME_BYTES];
-    size_t distance = 6;
+    size_t length = strlen(typed), distance;
 
     ret_text[0] = '\0';
-    if (strlen(typed) >= OPTION_NAME_BYTES)
+    if (length >= OPTION_NAME_BYTES || length <= strlen(prefix))
         return;
+    distance = (length - strlen(prefix)) / 2 + 1;
     for (int option = 0; option < OPTION_COUNT; option++) {
+        if (!as_flag && option >= OPTION_CHECK && option < OPTION_WORDS)
+            continue;
         option_name(option, prefix, as_flag, name);
         size_t d = edit_distance(typed, name);
         if (d < distance) {
@@ -419,7 +461,7 @@ static int read_variable(struct reader *r, const char *variable)
 {
     char name[OPTION_NAME_BYTES], typed[OPTION_NAME_BYTES], hint[96];
 
-    for (int option = 0; option < OPTION_HELP; option++) {
+    for (int option = 0; option < OPTION_CHECK; option++) {
         option_name(option, "FANQD_", false, name);
         if (same_name(variable, name))
             return option_set(r, option, name, variable + strlen(name) + 1);
@@ -472,6 +514,11 @@ static int unknown_flag(struct reader *r, const char *typed)
     char flag[OPTION_NAME_BYTES], hint[96];
 
     snprintf(flag, sizeof(flag), "%.*s", (int)strcspn(typed, "="), typed);
+    for (int option = 0; option < OPTION_WORDS; option++)
+        if (starts_with(flag, "--") && strcmp(flag + 2, words[option].name) == 0) {
+            snprintf(r->error, CONFIG_ERROR_BYTES, "%s takes no value, so not '%.60s'", flag, typed);
+            return -1;
+        }
     suggest(flag, "--", true, hint, sizeof(hint));
     snprintf(r->error, CONFIG_ERROR_BYTES, "unknown flag %s.%s fanqd --help shows them all", flag, hint);
     return -1;
@@ -495,9 +542,11 @@ static int read_flags(struct reader *r, int argc, char *const argv[])
     optind = 0; /* glibc: start afresh, also in a test that reads several times */
     for (;;) {
         at = optind == 0 ? 1 : optind;
-        option = getopt_long(argc, argv, "+:d:", table, NULL);
+        option = getopt_long(argc, argv, "+:d:h", table, NULL);
         if (option == 'd')
             option = OPTION_DIR;
+        else if (option == 'h')
+            option = OPTION_HELP;
         if (option == -1)
             break;
         if (option == '?')
@@ -612,6 +661,18 @@ static int check_together(const struct config *c, char *error)
     return 0;
 }
 
+/* Flags replace what the environment said. */
+static int check_place(struct reader *r)
+{
+    bool both = r->memory_given && r->directory_given;
+
+    if (both)
+        snprintf(r->error, CONFIG_ERROR_BYTES,
+                 "--memory keeps nothing, and --dir says where to keep everything: give one of them");
+    r->memory_given = r->directory_given = false;
+    return both ? -1 : 0;
+}
+
 int config_read(struct config *ret_config, int argc, char *const argv[], char *const env[],
                 char error[CONFIG_ERROR_BYTES])
 {
@@ -619,10 +680,10 @@ int config_read(struct config *ret_config, int argc, char *const argv[], char *c
 
     error[0] = '\0';
     set_defaults(ret_config);
-    if (read_environment(&r, env) != 0)
+    if (read_environment(&r, env) != 0 || check_place(&r) != 0)
         return CONFIG_EXIT_CONFIG;
     r.listens_given = false; /* flags replace what the environment said */
-    if (read_flags(&r, argc, argv) != 0)
+    if (read_flags(&r, argc, argv) != 0 || check_place(&r) != 0)
         return CONFIG_EXIT_USAGE;
     if (ret_config->action != CONFIG_RUN)
         return 0;
@@ -634,27 +695,52 @@ int config_read(struct config *ret_config, int argc, char *const argv[], char *c
     return 0;
 }
 
-void config_help(FILE *out)
+/* Words, as many as fit, in lines that begin at a column; the first goes on where it stands. */
+static void put_wrapped(FILE *out, const char *text)
+{
+    size_t used = 0;
+
+    while (*text != '\0') {
+        size_t length = strcspn(text, " ");
+
+        if (used > 0 && used + 1 + length > HELP_WIDTH) {
+            fprintf(out, "\n%*s", HELP_COLUMN, "");
+            used = 0;
+        }
+        used += (size_t)fprintf(out, "%s%.*s", used > 0 ? " " : "", (int)length, text);
+        text += length + (text[length] == ' ');
+    }
+    fputc('\n', out);
+}
+
+static void put_limit(FILE *out, const struct limit *limit, const char *name)
 {
     static const char *const units[] = {[UNIT_COUNT] = "N", [UNIT_BYTES] = "SIZE", [UNIT_MS] = "TIME"};
-    char name[OPTION_NAME_BYTES], value[32], flag[80];
+    char value[32], text[320];
+
+    format_value(limit->unit, limit->value, value);
+    snprintf(text, sizeof(text), limit->value >= limit->least ? "%s (default: %s)" : "%s", limit->help,
+             value);
+    fprintf(out, "  %s %-*s ", name, HELP_COLUMN - 4 - (int)strlen(name), units[limit->unit]);
+    put_wrapped(out, text);
+}
+
+void config_help(FILE *out)
+{
+    char name[OPTION_NAME_BYTES];
 
     fprintf(out, "fanqd: the fanq message broker, version " FANQ_VERSION "\n\n"
-                 "Usage: fanqd [FLAGS]\n\n");
-    for (int i = 0; i < OPTION_WORDS; i++) {
-        snprintf(flag, sizeof(flag), "--%s %s", words[i].name,
-                 words[i].argument != NULL ? words[i].argument : "");
-        fprintf(out, "  %s\n      %s\n", flag, words[i].help);
-    }
+                 "usage: fanqd [FLAGS]\n\n");
+    for (int i = 0; i < OPTION_WORDS; i++)
+        fprintf(out, "  --%s%s%s\n      %s\n", words[i].name, words[i].argument != NULL ? " " : "",
+                words[i].argument != NULL ? words[i].argument : "", words[i].help);
     fprintf(out, "\nLimits (SIZE: 64k, 8M, 1G; TIME: 500ms, 30s, 5m, 2h, 1d):\n\n");
     for (int i = 0; i < LIMIT_COUNT; i++) {
         option_name(OPTION_WORDS + i, "--", true, name);
-        format_value(limits[i].unit, limits[i].value, value);
-        snprintf(flag, sizeof(flag), "%s %s", name, units[limits[i].unit]);
-        if (limits[i].value >= limits[i].least)
-            fprintf(out, "  %-42s %s (default %s)\n", flag, limits[i].help, value);
-        else
-            fprintf(out, "  %-42s %s\n", flag, limits[i].help);
+        put_limit(out, &limits[i], name);
     }
-    fprintf(out, "\nEach can be set in the environment too: FANQD_MEMORY_BYTES_MAX=2G. A flag wins.\n");
+    fprintf(
+        out,
+        "\nAll but --check, --help and --version can be set in the environment, too:\n"
+        "FANQD_MEMORY_BYTES_MAX=2G. A flag wins. SIGTERM and SIGINT end the broker when it has answered.\n");
 }

@@ -22,13 +22,14 @@
     X(frame_bytes_max, BYTES, CONFIG_MIB(8), CONFIG_KIB(16), CONFIG_MIB(256), "the longest request")         \
     X(message_bytes_max, BYTES, CONFIG_MIB(1), 1, CONFIG_MIB(128), "the longest message")                    \
     X(memory_bytes_max, BYTES, 0, CONFIG_MIB(8), CONFIG_MIB(16777216),                                       \
-      "messages held in memory; with --memory publishes are refused beyond it. Default: a quarter of the "   \
-      "memory, at most 1 GiB")                                                                               \
+      "messages held in memory; with --memory publishes are refused beyond it (default: a quarter of the "   \
+      "machine's, at most 1G)")                                                                              \
     X(cache_bytes_max, BYTES, 0, CONFIG_KIB(32), CONFIG_MIB(1048576),                                        \
-      "of that, messages read back from the disk; at least twice frame_bytes_max. Default: a quarter of "    \
-      "memory_bytes_max, at most 32 MiB")                                                                    \
+      "of that, messages read back from the disk; at least twice --frame-bytes-max (default: a quarter of "  \
+      "--memory-bytes-max, at most 32M)")                                                                    \
     X(disk_bytes_max, BYTES, 0, 0, CONFIG_MIB(1073741824),                                                   \
-      "files of the log; beyond it publishes are refused. 0: as much as the file system has")                \
+      "files of the log, which are 64M each; beyond it publishes are refused. At least 192M, or nothing is " \
+      "ever taken; 0: as much as the file system has")                                                       \
     X(backup_ms_max, MS, 3600000, 10, 604800000,                                                             \
       "how long a backup may keep the log from giving space back")                                           \
     X(input_bytes_total_max, BYTES, CONFIG_MIB(256), CONFIG_MIB(1), CONFIG_MIB(1048576),                     \

@@ -92,17 +92,17 @@ static bool is_usual_here(const char *address)
     return false;
 }
 
-/* What to put before "fanq" so that it finds this broker. */
+/* What to put before the commands so that they find this broker. */
 static void client_hint(const struct shell *s, char *ret_text, size_t size)
 {
     const struct listener *tcp = first_tcp(s);
 
     if (tcp == NULL)
-        snprintf(ret_text, size, "FANQ_URL=unix:%s ", s->listeners[0]->address);
+        snprintf(ret_text, size, "export FANQ_URL=unix:%s && ", s->listeners[0]->address);
     else if (!is_usual_here(tcp->address))
-        snprintf(ret_text, size, "FANQ_URL=fanq://%s ", tcp->address);
+        snprintf(ret_text, size, "export FANQ_URL=fanq://%s && ", tcp->address);
     else if (tcp->port != 9320)
-        snprintf(ret_text, size, "FANQ_URL=fanq://127.0.0.1:%d ", tcp->port);
+        snprintf(ret_text, size, "export FANQ_URL=fanq://127.0.0.1:%d && ", tcp->port);
     else
         ret_text[0] = '\0';
 }
@@ -113,10 +113,8 @@ static void print_what_to_try(const struct shell *s)
     char hint[400];
 
     client_hint(s, hint, sizeof(hint));
-    fputs("Try: ", stderr);
-    if (!s->auto_create)
-        fprintf(stderr, "%sfanq queue create hello && ", hint);
-    fprintf(stderr, "%sfanq send hello \"hi there\" && %sfanq recv hello\n", hint, hint);
+    fprintf(stderr, "Try: %s%sfanq send hello \"hi there\" && fanq recv hello\n", hint,
+            s->auto_create ? "" : "fanq queue create hello && ");
 }
 
 static void print_storage(const struct shell *s)

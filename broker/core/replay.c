@@ -313,6 +313,15 @@ static int runs_held(struct core *c, struct feed *f, const struct fact *fact, st
     return 0;
 }
 
+/* When a delay that the wall clock names is over. A clock that was far ahead then, or is far behind now, makes no delay longer
+ * than one may be. */
+static uint64_t due_on_our_clock(const struct core *c, uint64_t wall_due_ms)
+{
+    uint64_t left_ms = wall_due_ms - c->wall_ms;
+
+    return c->now_ms + (left_ms < FANQ_DELAY_MS_MAX ? left_ms : FANQ_DELAY_MS_MAX);
+}
+
 static int replay_held(struct core *c, const struct fact *fact)
 {
     struct feed *f = feed_of(c, fact);
@@ -331,9 +340,8 @@ static int replay_held(struct core *c, const struct fact *fact)
     err = feed_give_out(c, f, taken.end);
     if (err != 0 || run_reserve(c) != 0)
         return FANQ_ERR_NOMEM;
-    to = fact->due_ms > c->wall_ms
-             ? holder_new(c, HOLDER_DELAY, f->queue, c->now_ms + (fact->due_ms - c->wall_ms))
-             : &f->queue->redelivery;
+    to = fact->due_ms > c->wall_ms ? holder_new(c, HOLDER_DELAY, f->queue, due_on_our_clock(c, fact->due_ms))
+                                   : &f->queue->redelivery;
     err = runs_held(c, f, &taken, to);
     holder_release_if_empty(c, to);
     if (err == 0)

@@ -28,7 +28,8 @@ struct checkpoint_header {
 
 _Static_assert(sizeof(struct checkpoint_header) == 80, "the format is fixed");
 
-enum { FRAME_BYTES = sizeof(struct checkpoint_header) + sizeof(uint64_t) };
+_Static_assert(CHECKPOINT_FRAME_BYTES == sizeof(struct checkpoint_header) + sizeof(uint64_t),
+               "what stands around the facts");
 
 /* Far more than any state that fits into memory; a file beyond it is not ours. */
 #define CHECKPOINT_BYTES_MAX (UINT64_C(1) << 36)
@@ -84,12 +85,12 @@ static bool checkpoint_decode(const struct directory *d, const char *name, const
     struct checkpoint_header header;
     uint64_t hash;
 
-    if (length < FRAME_BYTES)
+    if (length < CHECKPOINT_FRAME_BYTES)
         return false;
     memcpy(&header, data, sizeof(header));
     memcpy(&hash, data + length - sizeof(hash), sizeof(hash));
     if (header.magic != CHECKPOINT_MAGIC || header.version != CHECKPOINT_VERSION ||
-        header.directory_id != d->id || header.fact_bytes != length - FRAME_BYTES ||
+        header.directory_id != d->id || header.fact_bytes != length - CHECKPOINT_FRAME_BYTES ||
         hash != checkpoint_hash(d, data, length - sizeof(hash)) ||
         strcmp(checkpoint_name(header.number), name) != 0)
         return false;

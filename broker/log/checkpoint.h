@@ -9,6 +9,8 @@
 
 #include "directory.h"
 
+enum { CHECKPOINT_FRAME_BYTES = 88 }; /* of the file, beside the facts */
+
 struct checkpoint {
     uint64_t number;      /* 1, 2, 3... */
     uint64_t lsn;         /* replay begins here */

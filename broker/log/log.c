@@ -125,6 +125,8 @@ void log_stop(struct log *l)
 {
     if (l->writer != NULL)
         sync_soon(l);
+    if (l->store != NULL)
+        store_stop(l->store); /* a slow disk may need minutes, and the next start does without */
     worker_stop(l->writer_thread);
     worker_stop(l->store_thread);
     l->writer_thread = l->store_thread = NULL;
@@ -246,10 +248,9 @@ static int start_threads(struct log *l)
 
 static int refuse_damage(char error[LOG_ERROR_BYTES])
 {
-    snprintf(
-        error, LOG_ERROR_BYTES,
-        "the log is damaged, as reported above. fanqd --check says what is affected; --accept-loss goes on "
-        "without it");
+    snprintf(error, LOG_ERROR_BYTES,
+             "the log is damaged, as reported above. Restore a backup, or go on without what is lost: "
+             "--accept-loss");
     return FANQ_ERR_IO;
 }
 

@@ -45,6 +45,10 @@ int log_open(const struct log_options *options, struct log **ret_log, char error
 
 /* Ends the threads when all that was appended is written and synced, unless the log has failed. */
 void log_stop(struct log *l);
+
+/* Comes after log_stop(): when all is on the disk, writes a checkpoint of the core at the log's end. The next start has nothing to
+ * replay, and sees it when something has been cut off from the log meanwhile. */
+void log_rest(struct log *l, struct core *core, uint64_t wall_ms);
 void log_free(struct log *l); /* accepts NULL */
 
 /* For core_options and the view. */

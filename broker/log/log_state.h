@@ -50,9 +50,10 @@ enum checkpoint_state { CHECKPOINT_NONE, CHECKPOINT_SLICES, CHECKPOINT_SYNC, CHE
 
 enum relocation_state {
     RELOCATION_RESTS,
-    RELOCATION_READS, /* the store reads a block */
-    RELOCATION_READ,  /* it has, or could not */
-    RELOCATION_SYNC,  /* the commit is complete; what its copies lack is not surely on the disk */
+    RELOCATION_GATHERS, /* blocks, some in each turn */
+    RELOCATION_READS,   /* the store reads a block */
+    RELOCATION_READ,    /* it has, or could not */
+    RELOCATION_SYNC,    /* the commit is complete; what its copies lack is not surely on the disk */
     RELOCATION_WRITES,
     RELOCATION_FAILED
 };

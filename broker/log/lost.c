@@ -81,13 +81,15 @@ static void tell_missing(struct recovery *r, uint64_t end)
     }
 }
 
-/* "commits 18 to 20"; when it is not known what came before, "commits before 21". */
+/* "commits 18 to 20 are", "commit 18 is"; when it is not known what came before, "commits before 21 are". */
 static void name_commits(const struct recovery *r, uint64_t last, char *text, size_t size)
 {
     if (r->lost_number == 0 && r->last.anywhere)
-        snprintf(text, size, "commits before %" PRIu64, last + 1);
+        snprintf(text, size, "commits before %" PRIu64 " are", last + 1);
+    else if (last == r->lost_number + 1)
+        snprintf(text, size, "commit %" PRIu64 " is", last);
     else
-        snprintf(text, size, "commits %" PRIu64 " to %" PRIu64, r->lost_number + 1, last);
+        snprintf(text, size, "commits %" PRIu64 " to %" PRIu64 " are", r->lost_number + 1, last);
 }
 
 static void tell_stretch(struct recovery *r, const struct commit_header *next)
@@ -101,7 +103,7 @@ static void tell_stretch(struct recovery *r, const struct commit_header *next)
     tell_missing(r, next->lsn);
     recovery_report(r,
                     "%s, offset %" PRIu64 ", to %s, offset %" PRIu64
-                    ": %s are damaged or missing; what they had cannot be read",
+                    ": %s damaged or missing; what was there cannot be read",
                     from.segment, from.offset, to.segment, to.offset, commits);
 }
 
@@ -150,13 +152,16 @@ const struct commit_header *recovery_lost_until_next(struct recovery *r, uint64_
 void recovery_lost_rest(struct recovery *r, uint64_t end)
 {
     struct where from = where_is(r, r->lost_lsn), to = where_is(r, end);
+    char commits[COMMITS_BYTES] = "the first commits";
 
     if (r->lost_lsn >= end)
         return;
+    if (r->lost_number > 0)
+        snprintf(commits, sizeof(commits), "the commits behind commit %" PRIu64, r->lost_number);
     recovery_damaged(r, r->scan.kind, end);
     tell_missing(r, end);
     recovery_report(r,
-                    "%s, offset %" PRIu64 ", to %s, offset %" PRIu64 ": the commits behind commit %" PRIu64
-                    " are damaged or missing; what they had cannot be read",
-                    from.segment, from.offset, to.segment, to.offset, r->lost_number);
+                    "%s, offset %" PRIu64 ", to %s, offset %" PRIu64
+                    ": %s are damaged or missing; what was there cannot be read",
+                    from.segment, from.offset, to.segment, to.offset, commits);
 }

@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { PLACE_LSN_BITS = 52 }; /* that the index keeps: 4 PiB of log */
+
 #define PLACE_COLD (UINT64_C(1) << 63)
 #define PLACE_NONE UINT64_MAX /* only in memory */
 

@@ -30,7 +30,9 @@ enum {
     WANTED_OF = 2, /* a segment of which no more than one byte in so many is wanted may be emptied */
     COMMIT_BYTES = TAIL_PAGE_BYTES,
     RETRY_MS = 5000,
-    SWEEP_GROWN_OF = 4,  /* between two rounds of the sweep the log grows by one byte in so many ... */
+    GATHER_NS =
+        2000000,        /* a turn: of each block every queue of its stream is asked, which may be very many */
+    SWEEP_GROWN_OF = 4, /* between two rounds of the sweep the log grows by one byte in so many ... */
     SWEEP_MS = 10 * 1000 /* ... or so much time passes */
 };
 
@@ -269,12 +271,30 @@ static void give_up(struct log *l, const char *why, uint64_t now_ms)
     l->relocation.retry_ms = now_ms + RETRY_MS;
 }
 
+/* The commit is full, or there is no more. */
+static void gathered(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms)
+{
+    struct relocation *r = &l->relocation;
+
+    if (r->moved_count > 0) {
+        commit_end(l, core, wall_ms);
+        return;
+    }
+    r->state = RELOCATION_RESTS;
+    if (r->error == 0)
+        r->retry_ms = now_ms + RETRY_MS; /* nothing of it is wanted: the sweep has not been there yet */
+}
+
 static void gather(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms)
 {
     struct relocation *r = &l->relocation;
+    uint64_t start_ns = l->options.now_ns(l->options.context);
     int err = 0;
 
+    r->state = RELOCATION_GATHERS;
     while (err == 0 && r->at < r->block_count && !commit_full(r)) {
+        if (l->options.now_ns(l->options.context) - start_ns > GATHER_NS)
+            return; /* it goes on in the next turn */
         err = take_block(l, core, &r->blocks[r->at]);
         if (err == 1) {
             err = read_block(l, &r->blocks[r->at]);
@@ -285,10 +305,8 @@ static void gather(struct log *l, struct core *core, uint64_t now_ms, uint64_t w
     }
     if (err != 0)
         give_up(l, "no memory", now_ms);
-    else if (r->moved_count > 0)
-        commit_end(l, core, wall_ms);
     else
-        r->state = RELOCATION_RESTS;
+        gathered(l, core, now_ms, wall_ms);
 }
 
 static void relocation_begin(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms)
@@ -304,12 +322,11 @@ static void relocation_begin(struct log *l, struct core *core, uint64_t now_ms, 
     }
     commit_begin(l);
     r->at = 0;
+    r->error = 0;
     r->from_cold = s->cold;
     r->from = s->number;
     r->block_count = tail_segment_blocks(l->tail, s->cold, s->number, r->blocks, RELOCATION_BLOCKS_MAX);
     gather(l, core, now_ms, wall_ms);
-    if (r->state == RELOCATION_RESTS)
-        r->retry_ms = now_ms + RETRY_MS; /* nothing of it is wanted: the sweep has not been there yet */
 }
 
 /* What is not written yet is not: a copy of the files ends where the log ended when the hold began, perhaps before what the moved
@@ -318,7 +335,7 @@ void relocation_stand_aside(struct log *l)
 {
     struct relocation *r = &l->relocation;
 
-    if (r->state == RELOCATION_READ || r->state == RELOCATION_SYNC)
+    if (r->state == RELOCATION_GATHERS || r->state == RELOCATION_READ || r->state == RELOCATION_SYNC)
         r->state = RELOCATION_RESTS;
 }
 
@@ -341,6 +358,9 @@ void relocation_proceed(struct log *l, struct core *core, uint64_t now_ms, uint6
             break;
         }
         r->at++;
+        gather(l, core, now_ms, wall_ms);
+        break;
+    case RELOCATION_GATHERS:
         gather(l, core, now_ms, wall_ms);
         break;
     case RELOCATION_FAILED:
@@ -396,7 +416,7 @@ uint64_t relocation_next_ms(const struct log *l)
 {
     const struct relocation *r = &l->relocation;
 
-    if (r->state == RELOCATION_READ || r->state == RELOCATION_FAILED)
+    if (r->state == RELOCATION_GATHERS || r->state == RELOCATION_READ || r->state == RELOCATION_FAILED)
         return 0;
     if (r->state != RELOCATION_RESTS || l->holders > 0) /* the store will tell; nothing begins */
         return UINT64_MAX;

@@ -8,6 +8,7 @@
 #include "store.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/ring.h"
@@ -29,6 +30,7 @@ struct store {
 
     /* Between the threads. */
     struct ring *jobs, *completions;
+    atomic_bool stopping;
 
     /* The loop's. */
     uint32_t outstanding;
@@ -132,6 +134,12 @@ bool store_done(struct store *s, struct store_done *ret_done)
     return true;
 }
 
+void store_stop(struct store *s)
+{
+    /* Relaxed: a word that comes alone. */
+    atomic_store_explicit(&s->stopping, true, memory_order_relaxed);
+}
+
 /* ---- the store thread's side ---- */
 
 static void complete(struct store *s, const struct store_task *task, int err)
@@ -164,6 +172,8 @@ bool store_work(void *store)
     bool ended;
     int err;
 
+    if (atomic_load_explicit(&s->stopping, memory_order_relaxed))
+        return false;
     take_submitted(s);
     row = row_next(s);
     if (row == NULL)

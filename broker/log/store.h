@@ -9,14 +9,14 @@
  *         the next move makes a segment with a number of its own. */
 #pragma once
 
-#include "directory.h"
+#include "checkpoint.h"
 
 enum store_kind {
     STORE_READ, /* a block into memory; it is as it was sealed, and the caller looks whether it is the right one */
     STORE_PREPARE,    /* a spare: a segment ahead of its use; the writer gives it its name when it is taken */
     STORE_INDEX,      /* the index of a full segment */
     STORE_REMOVE,     /* a segment and its index; no error if they are gone */
-    STORE_CHECKPOINT, /* put in place */
+    STORE_CHECKPOINT, /* sealed and put in place */
     STORE_MOVE        /* blocks appended to a cold segment, synced */
 };
 
@@ -41,12 +41,8 @@ struct store_job {
         struct {
             enum directory_kind segment_kind;
             uint64_t number;
-        } segment; /* INDEX, REMOVE */
-        struct {
-            uint64_t number;
-            uint8_t *data; /* malloc'd; the store frees it */
-            size_t length;
-        } checkpoint;
+        } segment;                    /* INDEX, REMOVE */
+        struct checkpoint checkpoint; /* its facts are malloc'd, and the store frees them */
         struct {
             uint64_t number; /* of the cold segment; it is made with offset 0 */
             uint8_t *data;   /* a sealed commit with its padding */
@@ -80,6 +76,8 @@ void store_free(struct store *s);                                             /*
 
 bool store_submit(struct store *s, const struct store_job *job); /* false: the ring is full */
 bool store_done(struct store *s, struct store_done *ret_done);
+/* From now on there is nothing to do: what is under way stays as a crash would leave it. */
+void store_stop(struct store *s);
 
 /* ---- on the store thread ---- */
 

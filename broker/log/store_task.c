@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "checkpoint.h"
-
 enum { STEP_BYTES = 1024 * 1024, ZEROS_BYTES = 64 * 1024, ZEROS_PARTS = STEP_BYTES / ZEROS_BYTES };
 
 static uint8_t zeros[ZEROS_BYTES]; /* never written: one page of the system's */
@@ -222,15 +220,36 @@ static int remove_segment(struct store_task *task, struct store_files *files)
 
 /* ---- a checkpoint ---- */
 
-/* As io_put(), in steps. */
-static int checkpoint_begin(struct store_task *task, const struct io *io, const char *new_name)
+/* They were handed over for good. */
+static void free_facts(struct store_task *task)
 {
-    int err = io->open(io->context, new_name, IO_WRITE | IO_CREATE, &task->file);
+    free((void *)task->job.checkpoint.facts);
+    task->job.checkpoint.facts = NULL;
+}
 
+/* Makes the file's bytes of the facts: of a large one this takes too long for the loop. */
+static int checkpoint_seal(struct store_task *task, const struct directory *d)
+{
+    size_t length;
+
+    if (checkpoint_encode(d, &task->job.checkpoint, &task->data, &length) != 0)
+        return -ENOMEM;
+    task->end = length;
+    free_facts(task);
+    return 0;
+}
+
+/* As io_put(), in steps. */
+static int checkpoint_begin(struct store_task *task, const struct store_files *files, const char *new_name)
+{
+    const struct io *io = io_of(files);
+    int err = checkpoint_seal(task, files->directory);
+
+    if (err == 0)
+        err = io->open(io->context, new_name, IO_WRITE | IO_CREATE, &task->file);
     if (err != 0)
         return err;
     task->named = true;
-    task->end = task->job.checkpoint.length;
     return io->truncate(io->context, task->file, 0);
 }
 
@@ -242,8 +261,7 @@ static int checkpoint_step(struct store_task *task, struct store_files *files, b
     int err;
 
     (void)snprintf(new_name, sizeof(new_name), "%s.new", name);
-    err = !task->begun ? checkpoint_begin(task, io, new_name)
-                       : write_step(task, io, task->job.checkpoint.data, 0);
+    err = !task->begun ? checkpoint_begin(task, files, new_name) : write_step(task, io, task->data, 0);
     if (err == 0 && task->at < task->end)
         return 0;
     *ret_ended = true;
@@ -308,13 +326,12 @@ static int move_step(struct store_task *task, struct store_files *files, bool *r
 
 /* ---- all of them ---- */
 
-/* What was handed over for good. */
 static void free_data(struct store_task *task)
 {
-    if (task->job.kind != STORE_CHECKPOINT)
-        return;
-    free(task->job.checkpoint.data);
-    task->job.checkpoint.data = NULL;
+    if (task->job.kind == STORE_CHECKPOINT)
+        free_facts(task);
+    free(task->data);
+    task->data = NULL;
 }
 
 static int step(struct store_task *task, struct store_files *files, bool *ret_ended)

@@ -11,6 +11,7 @@ struct store_task {
     bool named; /* a name was made or changed: the directory is to be synced */
     int file;   /* of its own while it is at work, or lent; -1: none */
     uint64_t at, end;
+    uint8_t *data; /* of a checkpoint's file */
     struct segment_scan scan;
 };
 

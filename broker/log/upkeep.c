@@ -50,29 +50,26 @@ static void checkpoint_slice(struct log *l, struct core *core)
     }
 }
 
+/* The one that is complete. */
+static struct checkpoint checkpoint_made(const struct log *l)
+{
+    return (struct checkpoint){.number = l->checkpoint_number + 1,
+                               .lsn = l->checkpoint_lsn,
+                               .next_commit = l->checkpoint_commit,
+                               .time_ms = l->checkpoint_wall_ms,
+                               .facts = l->checkpoint.facts,
+                               .fact_bytes = l->checkpoint.bytes,
+                               .fact_count = l->checkpoint.count,
+                               .accepted_lsn = l->accepted_lsn,
+                               .accepted_cold = l->accepted_cold};
+}
+
 static void checkpoint_write(struct log *l)
 {
-    struct store_job job = {.kind = STORE_CHECKPOINT, .checkpoint = {.number = l->checkpoint_number + 1}};
-    const struct checkpoint checkpoint = {.number = l->checkpoint_number + 1,
-                                          .lsn = l->checkpoint_lsn,
-                                          .next_commit = l->checkpoint_commit,
-                                          .time_ms = l->checkpoint_wall_ms,
-                                          .facts = l->checkpoint.facts,
-                                          .fact_bytes = l->checkpoint.bytes,
-                                          .fact_count = l->checkpoint.count,
-                                          .accepted_lsn = l->accepted_lsn,
-                                          .accepted_cold = l->accepted_cold};
-    int err = checkpoint_encode(&l->directory, &checkpoint, &job.checkpoint.data, &job.checkpoint.length);
-
-    if (err != 0) {
-        log_report(l, "no memory for a checkpoint");
-        checkpoint_give_up(l);
-        return;
-    }
-    l->checkpoint_bytes = job.checkpoint.length;
-    checkpoint_give_up(l); /* its facts are in the file's bytes now */
+    log_submit(l, &(struct store_job){.kind = STORE_CHECKPOINT, .checkpoint = checkpoint_made(l)});
+    l->checkpoint_bytes = CHECKPOINT_FRAME_BYTES + l->checkpoint.bytes;
+    l->checkpoint = (struct core_checkpoint){0}; /* its facts are the store's now */
     l->checkpoint_state = CHECKPOINT_WRITE;
-    log_submit(l, &job);
 }
 
 void checkpoint_completed(struct log *l, const struct store_done *done)
@@ -131,6 +128,40 @@ static void checkpoint_proceed(struct log *l, struct core *core, uint64_t now_ms
     case CHECKPOINT_WRITE:
         break;
     }
+}
+
+/* ---- the end ---- */
+
+static void checkpoint_put(struct log *l)
+{
+    const struct checkpoint checkpoint = checkpoint_made(l);
+    uint8_t *data = NULL;
+    size_t length;
+    int err = checkpoint_encode(&l->directory, &checkpoint, &data, &length) == 0 ? 0 : -ENOMEM;
+
+    if (err == 0)
+        err = io_put(&l->directory.io, checkpoint_name(checkpoint.number), data, length);
+    if (err != 0)
+        log_report(l, "cannot write the last checkpoint: %s", strerror(-err));
+    free(data);
+}
+
+void log_rest(struct log *l, struct core *core, uint64_t wall_ms)
+{
+    uint64_t synced;
+
+    if (log_poll(l, &synced) != 0 || !log_is_synced(l) || l->holders > 0)
+        return;
+    if (l->checkpoint_state != CHECKPOINT_NONE)
+        checkpoint_give_up(l);
+    if (l->end_lsn == l->newest_lsn && !l->checkpoint_at_once)
+        return;
+    checkpoint_begin(l, core, 0, wall_ms);
+    while (l->checkpoint_state == CHECKPOINT_SLICES)
+        checkpoint_slice(l, core);
+    if (l->checkpoint_state == CHECKPOINT_SYNC && l->checkpoint_needs_lsn <= l->end_lsn)
+        checkpoint_put(l);
+    checkpoint_give_up(l);
 }
 
 /* ---- the whole ---- */

@@ -68,6 +68,7 @@ struct shell {
     char *log_path;      /* of its directory, from the root */
     uv_async_t log_news; /* its threads have done something */
     bool log_has_news;
+    bool recovered;      /* the core has what the log had */
     uint64_t log_synced; /* the newest commit that the core was told of */
     struct effects effects;
     int32_t *next_effect; /* by effect: the next one of the same connection */

@@ -74,7 +74,7 @@ static const struct option recv_options[] = {
 static const struct option peek_options[] = {
     {'n', "count", OPTION_COUNT, OPTION(count), 0, "10", "so many messages at most"},
     {0, "all", OPTION_FLAG, OPTION(all), 0, NULL, "all of them"},
-    {0, "state", OPTION_TEXT, OPTION(state), 0, "ready,in-flight",
+    {0, "state", OPTION_TEXT, OPTION(state), 0, "ready,delayed",
      "only messages that are ready, in-flight or delayed"},
     {'l', "line", OPTION_FLAG, OPTION(line), 0, NULL, "bodies only, a newline behind each"},
     {'0', "null", OPTION_FLAG, OPTION(null), 0, NULL, "bodies only, a NUL byte behind each"},
@@ -119,7 +119,8 @@ static const struct option bench_options[] = {
 #define CONTENT_DETAILS                                                                                      \
     "Without BODY, or with -, the body is what standard input holds. With --line or --null every\n"          \
     "line or piece is a message of its own, sent as it comes, hundreds of thousands a second; while the\n"   \
-    "broker is full they wait, and end when it took none for --timeout.\n"                                   \
+    "broker is full they wait, and end when it took none for --timeout. A lost connection is made\n"         \
+    "anew, and what was under way is sent again: each is taken once.\n"                                      \
     "Nothing goes to standard output but with -v (the message's id) or --json."
 
 const struct command commands[] = {

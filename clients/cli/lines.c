@@ -55,8 +55,9 @@ struct lines {
     bool input_ended;
     bool stopped; /* an error that would meet every message */
     uint64_t sent, failed, unknown;
-    struct fanq_error first_error;
-    uint64_t taken_ms; /* when a message was last taken */
+    struct fanq_error first_error;   /* of those that failed */
+    struct fanq_error first_unknown; /* of those of which it is not known */
+    uint64_t taken_ms;               /* when a message was last taken */
     uint64_t retry_at_ms;
     uint32_t retry_ms;
     struct progress progress;
@@ -75,15 +76,15 @@ static void parcel_release(struct parcel *parcel)
 
 static void count_failed(struct lines *lines, int code, const char *text, size_t count)
 {
-    if (lines->first_error.code == 0) {
-        lines->first_error.code = code;
-        snprintf(lines->first_error.text, sizeof(lines->first_error.text), "%s",
+    bool unknown = code == FANQ_ERR_UNKNOWN || code == FANQ_ERR_TIMEOUT;
+    struct fanq_error *first = unknown ? &lines->first_unknown : &lines->first_error;
+
+    if (first->code == 0) {
+        first->code = code;
+        snprintf(first->text, sizeof(first->text), "%s",
                  text != NULL && text[0] != '\0' ? text : fanq_strerror(code));
     }
-    if (code == FANQ_ERR_UNKNOWN || code == FANQ_ERR_TIMEOUT)
-        lines->unknown += count;
-    else
-        lines->failed += count;
+    *(unknown ? &lines->unknown : &lines->failed) += count;
 }
 
 static bool out_of_patience(const struct lines *lines)
@@ -407,20 +408,22 @@ static int put_outcome(struct lines *lines, bool created)
                  lines->first_error.text);
     if (lines->unknown > 0)
         cli_fail(EXIT_FAILED, "%s may or may not have been taken: %s", text_grouped(lines->unknown, number),
-                 lines->first_error.text);
+                 lines->first_unknown.text);
     if (lines->stopped && !lines->input_ended)
         cli_hint("the rest of the input was not read");
     if (cli_signal() != 0)
         return EXIT_SIGNAL + cli_signal();
     if (lines->failed + lines->unknown == 0)
         return cli_flush();
-    return lines->sent > 0 ? EXIT_PARTIAL : (int)cli_exit_code(&lines->first_error);
+    return lines->sent > 0
+               ? EXIT_PARTIAL
+               : (int)cli_exit_code(lines->failed > 0 ? &lines->first_error : &lines->first_unknown);
 }
 
 int lines_send(struct cli *cli, struct content *content)
 {
     struct lines *lines = calloc(1, sizeof(*lines));
-    int code = lines != NULL ? cli_connect(cli, CLI_CONNECT_ONCE) : EXIT_FAILED;
+    int code = lines != NULL ? cli_connect(cli, CLI_CONNECT_AGAIN) : EXIT_FAILED;
     bool created = code == 0 && content_creates(content, cli);
 
     if (code != 0) {

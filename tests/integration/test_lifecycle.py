@@ -87,16 +87,16 @@ class Starting(unittest.TestCase):
             self.assertIn("fanq://127.0.0.1:%d" % b.port, text)
             self.assertIn("memory only: messages vanish on exit", text)
             self.assertIn("this machine only", text)
-            self.assertIn('Try: FANQ_URL=fanq://127.0.0.1:%d fanq send hello' % b.port, text)
+            self.assertIn('Try: export FANQ_URL=fanq://127.0.0.1:%d && fanq send hello' % b.port, text)
 
     def test_banner_tells_commands_that_work_there(self):
-        for flags, start in ((("--listen", "0.0.0.0"), "fanq://127.0.0.1:%d fanq queue create hello && "),
-                             (("--listen", "127.0.0.2"), "fanq://127.0.0.2:%d fanq send hello "),
+        for flags, start in ((("--listen", "0.0.0.0"), "fanq://127.0.0.1:%d && fanq queue create hello && "),
+                             (("--listen", "127.0.0.2"), "fanq://127.0.0.2:%d && fanq send hello "),
                              (("--listen", "127.0.0.1", "--auto-create", "off"),
-                              "fanq://127.0.0.1:%d fanq queue create hello && ")):
+                              "fanq://127.0.0.1:%d && fanq queue create hello && ")):
             with Broker(*flags) as b:
                 self.assertTrue(broker.wait_until(lambda: "Try:" in b.log_text()))
-                self.assertIn("Try: FANQ_URL=" + start % b.port, b.log_text())
+                self.assertIn("Try: export FANQ_URL=" + start % b.port, b.log_text())
 
     def test_unwritable_port_file_is_an_error(self):
         code, _, text = broker.run("--port", "0", "--port-file", "/nonexistent/port")

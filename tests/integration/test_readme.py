@@ -16,7 +16,7 @@ CHANGING = [
     (r"\(pid \d+\)", "(pid N)"),
     (r"in \d+ ms", "in N ms"),
     (r"storage  [^:]+:", "storage  DIRECTORY:"),
-    (r"FANQ_URL=\S+ ", ""),  # the banner says it when the port is not the usual one
+    (r"export FANQ_URL=\S+ && ", ""),  # the banner says it when the port is not the usual one
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
 ]
 

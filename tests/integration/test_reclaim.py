@@ -59,6 +59,41 @@ class Stragglers(Durable):
         self.assertTrue(wait_until(lambda: self.disk_bytes() <= 6 * 64 * MIB, 60), c.stats())
 
 
+class Moving(Durable):
+    """What is left of a segment is moved. Of each block every queue of its topic is asked whether it wants it."""
+    QUEUES, SINGLE, BODY, BATCH = 10000, 150, 100000, 60
+
+    def flood(self, c, op, *requests):
+        for i in range(0, len(requests), 1000):
+            part = requests[i:i + 1000]
+            c.send(b"".join(frame(op, 1, *fields) for fields in part))
+            for _ in part:
+                reply = c.read()
+                self.assertNotEqual(reply[0], R_ERROR, reply)
+
+    def test_very_many_queues_are_asked_in_parts(self):
+        c = self.start("--disk-bytes-max", "500M", "--fsync", "none")
+        names = ["q%d" % i for i in range(self.QUEUES)]
+        c.ask(TOPIC_CREATE, "t")
+        c.make("keep", "other")
+        self.flood(c, QUEUE_CREATE, *((name, {}) for name in names))
+        self.flood(c, SUBSCRIBE, *(("t", name) for name in names))
+        c.ask(SUBSCRIBE, "t", "keep")  # the last one to be asked, and the only one that wants anything
+        batch = [record(os.urandom(self.BODY)) for _ in range(self.BATCH)]
+        self.flood(c, PURGE, *((name,) for name in names))
+
+        def traffic():
+            for _ in range(self.SINGLE):
+                c.publish("t", b"stays")
+            self.flood(c, PURGE, *((name,) for name in names))
+            self.assertEqual(c.ask(SEND, "other", 0, batch)[0], R_OK_RANGE)
+            c.take_all("other")
+            return c.stats()["moved_bytes"] > 0
+
+        self.assertTrue(wait_until(traffic, 120), c.stats())
+        self.assertLess(c.stats()["turn_cpu_us_max"], 50000 * (20 if broker.SANITIZED else 1))
+
+
 class Backlog(Durable):
     """A memory of 64 MiB, a backlog of four times that in twenty queues, and publishers that go on."""
     MEMORY, CACHE, REST = 64 * MIB, 32 * MIB, 64 * MIB

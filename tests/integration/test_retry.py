@@ -16,6 +16,7 @@ import broker
 import wire
 
 PUBLISHER = os.environ["RETRY_PUBLISHER"]
+COMMAND = os.environ.get("FANQ")
 TO_NOWHERE_EVERY = 10
 
 
@@ -125,6 +126,30 @@ class Retry(unittest.TestCase):
             self.cut(20000, "--dir", directory, "--auto-create", "on")
         finally:
             shutil.rmtree(directory)
+
+    @unittest.skipIf(COMMAND is None, "the command is not built")
+    def test_lines_of_the_command(self):
+        """fanq send --line, as a service's log is piped through it."""
+        with broker.Broker() as b:
+            proxy = Proxy(3, 8000)
+            proxy.port = b.port
+            command = subprocess.Popen([COMMAND, "--url", proxy.url, "send", "--line", "jobs"], stdin=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, text=True)
+            try:
+                for n in range(3000):
+                    command.stdin.write("%010d\n" % n)
+                    command.stdin.flush()
+                    time.sleep(0.0005)
+                proxy.calm = True
+                said = command.communicate(timeout=60)[1]
+            finally:
+                command.kill()
+                command.wait()
+                proxy.close()
+            self.assertEqual(command.returncode, 0, said)
+            self.assertGreater(proxy.cuts, 5)
+            numbers = numbers_in(b.port, "jobs")
+            self.assertTrue(numbers == list(range(3000)), differences(numbers, range(3000)))
 
     def test_the_broker_is_killed(self):
         directory = tempfile.mkdtemp(prefix="fanq-test-")

@@ -2,12 +2,13 @@
  *
  *     disk_sweep crash      the power goes at every operation; what was not synced is lost, kept, or some of it in any order
  *     disk_sweep again      it goes again while the broker starts, at every operation, and twice more
- *     disk_sweep torn       the last commit is torn at every byte
+ *     disk_sweep torn       the last commit is torn at every byte, at several places
  *     disk_sweep fault      every operation fails, once or from then on
  *
  * --workload and --at name one case of them. */
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,15 @@
 #include "disk_workload.h"
 #include "log/commit.h"
 
-enum { RANDOM_FORKS = 10, AGAIN_EVERY = 12, DEPTH = 3, TORN_BYTES_MIN = 2000, FAULT_OPERATIONS = 300 };
+enum {
+    RANDOM_FORKS = 10,
+    AGAIN_EVERY = 12,
+    DEPTH = 3,
+    TORN_LOGS = 3,
+    TORN_PLACES = 5,
+    TORN_BYTES_MIN = 2000,
+    FAULT_OPERATIONS = 300
+};
 
 static struct {
     const char *sweep;
@@ -148,14 +157,15 @@ newest_commit(struct disk_world *w, char ret_name[DIRECTORY_NAME_BYTES_MAX], uin
     sim_fail("commit %lu is nowhere", w->truth.appended);
 }
 
-/* A commit of many bytes at the end, which nobody was told of. */
-static struct disk_world *long_commit(uint32_t workload, char name[DIRECTORY_NAME_BYTES_MAX],
+/* A commit of many bytes at the end, some way into the workload, which nobody was told of. */
+static struct disk_world *long_commit(uint32_t workload, uint32_t place, char name[DIRECTORY_NAME_BYTES_MAX],
                                       uint64_t *ret_offset, uint64_t *ret_bytes)
 {
     struct disk_world *w = workload_new(workload);
     uint32_t turns = 0;
 
-    SIM_CHECK(workload_run(w, WORKLOAD_OPERATIONS / 2) == 0 && world_settle(w), "the workload fails");
+    SIM_CHECK(workload_run(w, WORKLOAD_OPERATIONS * (place + 1) / (TORN_PLACES + 1)) == 0 && world_settle(w),
+              "the workload fails");
     do {
         uint64_t told = w->truth.told;
         SIM_CHECK(turns++ < 1000, "there is no long commit");
@@ -171,12 +181,24 @@ static struct disk_world *long_commit(uint32_t workload, char name[DIRECTORY_NAM
     return w;
 }
 
-/* What is behind the tear was never written, or the file ends there. */
-static void torn(uint32_t workload)
+/* Behind the tear there is nothing; or what the segment had in its life before; or the file ends there. */
+enum torn_rest { TORN_ZEROS, TORN_STALE, TORN_END, TORN_RESTS };
+
+static void tear(uint8_t *content, const uint8_t *whole, uint64_t offset, uint64_t kept, enum torn_rest rest)
+{
+    uint64_t at = offset + kept, moved = at + COMMIT_ALIGNMENT;
+
+    memcpy(content, whole, at);
+    memset(content + at, 0, DISK_SEGMENT_BYTES - at);
+    if (rest == TORN_STALE && moved < DISK_SEGMENT_BYTES) /* commits, but at other places */
+        memcpy(content + at, whole + moved, DISK_SEGMENT_BYTES - moved);
+}
+
+static void torn(uint32_t workload, uint32_t place)
 {
     char name[DIRECTORY_NAME_BYTES_MAX];
     uint64_t offset, bytes, length, first, end;
-    struct disk_world *w = long_commit(workload, name, &offset, &bytes);
+    struct disk_world *w = long_commit(workload, place, name, &offset, &bytes);
     uint8_t *content = malloc(DISK_SEGMENT_BYTES);
     const uint8_t *whole = sim_disk_content(w->disk, name, &length);
 
@@ -184,13 +206,12 @@ static void torn(uint32_t workload)
     first = only_at != 0 ? only_at : 0;
     end = only_at != 0 ? only_at + 1 : bytes;
     for (uint64_t kept = first; kept < end; kept += current.every) {
-        for (int cut = 0; cut <= 1; cut++) {
+        for (enum torn_rest rest = 0; rest < TORN_RESTS; rest++) {
             struct disk_world *fork = crashed(w, SIM_DISK_KEEP, kept);
 
             current.at = kept;
-            memset(content, 0, DISK_SEGMENT_BYTES);
-            memcpy(content, whole, offset + kept);
-            sim_disk_put(fork->disk, name, content, cut ? offset + kept : length);
+            tear(content, whole, offset, kept, rest);
+            sim_disk_put(fork->disk, name, content, rest == TORN_END ? offset + kept : length);
             workload_verify_content(fork);
             SIM_CHECK(fork->truth.appended == w->truth.appended - 1 || kept == bytes,
                       "a torn commit is taken");
@@ -287,9 +308,11 @@ static bool run(const char *name)
     } else if (strcmp(name, "fault") == 0) {
         sweep(fault_at, FAULT_OPERATIONS, current.every, 2);
     } else if (strcmp(name, "torn") == 0) {
-        for (current.workload = 0; current.workload < 3; current.workload++)
+        for (uint32_t n = 0; n < TORN_LOGS * TORN_PLACES; n++) {
+            current.workload = n / TORN_PLACES;
             if (only_workload == UINT32_MAX || current.workload == only_workload)
-                torn(current.workload);
+                torn(current.workload, n % TORN_PLACES);
+        }
     } else {
         return false;
     }
@@ -304,6 +327,9 @@ int main(int argc, char **argv)
                                             {0}};
     int choice;
 
+    /* The same memory for each case. */
+    (void)mallopt(M_MMAP_THRESHOLD, 64 * 1024 * 1024);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 * 1024 * 1024);
     while ((choice = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (choice == '?')
             return usage();

@@ -186,6 +186,7 @@ void world_close(struct disk_world *w)
     while (log_work_writer(w->log))
         continue;
     w->truth.floor_is_all = log_poll(w->log, &synced) == 0;
+    log_rest(w->log, w->core, w->truth.wall_ms);
     w->truth.floor = w->truth.told;
     if (w->truth.floor_is_all)
         w->truth.floor = w->truth.safe = w->truth.appended;

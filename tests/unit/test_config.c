@@ -130,12 +130,33 @@ static void the_cache_is_a_part_of_the_memory(void **state)
                  "at most half of memory_bytes_max");
 }
 
+static void switches_can_be_off_in_the_environment(void **state)
+{
+    struct config c;
+
+    (void)state;
+    assert_int_equal(read_config(&c, "-d /a", "FANQD_MEMORY=1"), 0);
+    assert_false(c.memory);
+    assert_int_equal(read_config(&c, "", "FANQD_MEMORY=0 FANQD_DIR=/a FANQD_ACCEPT_LOSS=off"), 0);
+    assert_false(c.memory || c.accept_loss);
+    assert_int_equal(read_config(&c, "", "FANQD_MEMORY=on"), 0);
+    assert_true(c.memory);
+    assert_int_equal(read_config(&c, "--memory", "FANQD_DIR=/a"), 0);
+    assert_true(c.memory);
+    expect_error(CONFIG_EXIT_CONFIG, "", "FANQD_MEMORY=maybe", "'on' or 'off'");
+    expect_error(CONFIG_EXIT_USAGE, "--memory --dir /a", "", "give one of them");
+    expect_error(CONFIG_EXIT_USAGE, "--dir /a --memory", "", "give one of them");
+    expect_error(CONFIG_EXIT_CONFIG, "", "FANQD_DIR=/a FANQD_MEMORY=yes", "give one of them");
+}
+
 static void errors_say_what_to_type(void **state)
 {
     (void)state;
     expect_error(CONFIG_EXIT_USAGE, "--frame-byte-max 1M", "", "Did you mean --frame-bytes-max?");
     expect_error(CONFIG_EXIT_USAGE, "--prot=1", "", "Did you mean --port?");
     expect_error(CONFIG_EXIT_USAGE, "-p 1", "", "unknown flag -p");
+    expect_error(CONFIG_EXIT_USAGE, "--memory=1", "", "--memory takes no value");
+    expect_error(CONFIG_EXIT_USAGE, "--bogus", "", "unknown flag --bogus. fanqd");
     expect_error(CONFIG_EXIT_USAGE, "--port", "", "--port needs a value");
     expect_error(CONFIG_EXIT_USAGE, "--port x", "", "a whole number");
     expect_error(CONFIG_EXIT_USAGE, "--port 65536", "", "between 0 and 65535");
@@ -202,6 +223,7 @@ int main(void)
         cmocka_unit_test(flags_win_over_environment),
         cmocka_unit_test(words_are_understood),
         cmocka_unit_test(the_cache_is_a_part_of_the_memory),
+        cmocka_unit_test(switches_can_be_off_in_the_environment),
         cmocka_unit_test(errors_say_what_to_type),
         cmocka_unit_test(values_are_checked_to_the_last_letter),
         cmocka_unit_test(listen_addresses_have_all_their_forms),

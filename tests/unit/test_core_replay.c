@@ -7,7 +7,7 @@
 #include "tests/lib/guard.h"
 #include "tests/lib/unit.h"
 
-enum { TOPIC = 1, QUEUE = 3, EPOCH_MESSAGES = 20 };
+enum { TOPIC = 1, QUEUE = 3, EPOCH_MESSAGES = 20, START_MS = 1000, WALL_MS = 5000 };
 
 static bool every_block(void *context, uint64_t stream, uint64_t seq, struct block *ret_block)
 {
@@ -71,8 +71,9 @@ static void delete_all(struct core *core, uint64_t batch, struct effects *effect
     core_check(core);
 }
 
-/* The queue's figures in a core that is told these facts, and then that the topic has reached `seq`. */
-static struct fanq_queue_reply told_and_deleted(const struct facts *facts, uint64_t seq, uint64_t batch)
+/* The queue's figures in a core that is told these facts, and then that the topic has reached `seq`; after a while. */
+static struct fanq_queue_reply told_and_deleted_later(const struct facts *facts, uint64_t seq, uint64_t batch,
+                                                      uint64_t later_ms)
 {
     struct core_options options = {.view = {NULL, every_block},
                                    .epoch = 9,
@@ -87,19 +88,30 @@ static struct fanq_queue_reply told_and_deleted(const struct facts *facts, uint6
 
     effects_init(&effects);
     assert_int_equal(core_new(&options, &core), 0);
-    assert_int_equal(core_step(core, &(struct event){.kind = EVENT_TURN, .turn = {1000, 5000, 0}}, &effects),
-                     0);
+    assert_int_equal(
+        core_step(core, &(struct event){.kind = EVENT_TURN, .turn = {START_MS, WALL_MS, 0}}, &effects), 0);
     assert_int_equal(core_replay(core, facts->data, facts->length), 0);
     assert_int_equal(core_replay_block(core, TOPIC, 0, seq), 0);
     assert_int_equal(core_replay_end(core, 1), 0);
     core_check(core);
     delete_all(core, batch, &effects);
+    effects_clear(&effects);
+    assert_int_equal(
+        core_step(core,
+                  &(struct event){.kind = EVENT_TURN, .turn = {START_MS + later_ms, WALL_MS + later_ms, 0}},
+                  &effects),
+        0);
     request(core, &r, &effects);
     assert_int_equal(effects.items[0].reply.op, FANQ_REPLY_QUEUE);
     reply = effects.items[0].reply.queue;
     core_free(core);
     effects_close(&effects);
     return reply;
+}
+
+static struct fanq_queue_reply told_and_deleted(const struct facts *facts, uint64_t seq, uint64_t batch)
+{
+    return told_and_deleted_later(facts, seq, batch, 0);
 }
 
 static struct fanq_queue_reply told(const struct facts *facts, uint64_t seq)
@@ -118,6 +130,20 @@ TEST(what_no_fact_deletes_is_there)
     put(&facts, of(FACT_GONE, 39, 41));
     assert_int_equal(told(&facts, 100).visible, 90 - 5 - 2 - 2);
     assert_int_equal(told(&facts, 100).delayed, 2);
+    free(facts.data);
+}
+
+/* A machine that starts with its clock at 1970, or had it in the next century once, hides nothing for so long. */
+TEST(no_delay_is_longer_than_one_may_be_whatever_the_clock_says)
+{
+    struct facts facts = catalogue();
+
+    put(&facts, of(FACT_SUBSCRIBED, 10, 0));
+    put(&facts, held(10, 20, 1, WALL_MS + FANQ_DELAY_MS_MAX - 1));
+    put(&facts, held(20, 40, 1, UINT64_C(1800000000000)));
+    assert_int_equal(told_and_deleted_later(&facts, 40, 0, FANQ_DELAY_MS_MAX - 2).delayed, 30);
+    assert_int_equal(told_and_deleted_later(&facts, 40, 0, FANQ_DELAY_MS_MAX - 1).delayed, 20);
+    assert_int_equal(told_and_deleted_later(&facts, 40, 0, FANQ_DELAY_MS_MAX).visible, 30);
     free(facts.data);
 }
 
@@ -242,6 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_no_fact_deletes_is_there),
+        cmocka_unit_test(no_delay_is_longer_than_one_may_be_whatever_the_clock_says),
         cmocka_unit_test(facts_may_be_repeated),
         cmocka_unit_test(checkpoint_may_speak_of_a_later_subscription),
         cmocka_unit_test(old_ack_deletes_nothing_younger_than_its_batch),

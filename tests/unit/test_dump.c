@@ -15,6 +15,8 @@
 
 enum { OUTPUT_BYTES = 16 * 1024, SEGMENT_BYTES = 4096, BODY_BYTES = 100, COMMITS = 3, MESSAGES = 5 };
 
+#define QUEUE_NAME "000000000000:us-east-1:orders"
+
 static const char *dump_program;
 
 struct fixture {
@@ -38,8 +40,8 @@ static void some_facts(struct facts *facts, uint64_t number)
     assert_int_equal(facts_reserve(facts, 3), 0);
     facts_add(facts, &(struct fact){.kind = FACT_QUEUE,
                                     .queue_id = 7,
-                                    .name = "0:here:orders",
-                                    .name_length = 13,
+                                    .name = QUEUE_NAME,
+                                    .name_length = sizeof(QUEUE_NAME) - 1,
                                     .created_ms = 100,
                                     .visibility_ms = 30000});
     facts_add(facts, &(struct fact){
@@ -79,16 +81,30 @@ static uint64_t write_commit(struct fixture *f, int file, uint64_t number, uint6
     return offset + commit_bytes_aligned(header.bytes);
 }
 
-/* Three commits, and a checkpoint behind the second. */
+/* Behind the second commit. */
+static void write_checkpoint(struct fixture *f, uint64_t number, const struct facts *facts)
+{
+    const struct checkpoint checkpoint = {.number = number,
+                                          .lsn = SEGMENT_BYTES + f->ends[1],
+                                          .next_commit = COMMITS,
+                                          .facts = facts->data,
+                                          .fact_bytes = facts->length,
+                                          .fact_count = facts->count};
+    uint8_t *data;
+    size_t length;
+
+    assert_int_equal(checkpoint_encode(&f->directory, &checkpoint, &data, &length), 0);
+    assert_int_equal(io_put(&f->directory.io, checkpoint_name(number), data, length), 0);
+    free(data);
+}
+
+/* Three commits, and a checkpoint. */
 static void write_log(struct fixture *f)
 {
     const struct io *io = &f->directory.io;
-    struct checkpoint checkpoint = {.number = 1, .next_commit = COMMITS};
     char name[DIRECTORY_NAME_BYTES_MAX];
     uint64_t offset = 0, hash = 0;
     struct facts facts;
-    uint8_t *data;
-    size_t length;
     int file;
 
     directory_segment_name(name, DIRECTORY_LOG, 1);
@@ -98,13 +114,7 @@ static void write_log(struct fixture *f)
     io->close(io->context, file);
 
     some_facts(&facts, 1);
-    checkpoint.lsn = SEGMENT_BYTES + f->ends[1];
-    checkpoint.facts = facts.data;
-    checkpoint.fact_bytes = facts.length;
-    checkpoint.fact_count = facts.count;
-    assert_int_equal(checkpoint_encode(&f->directory, &checkpoint, &data, &length), 0);
-    assert_int_equal(io_put(io, "checkpoint-a", data, length), 0);
-    free(data);
+    write_checkpoint(f, 1, &facts);
     free(facts.data);
 }
 
@@ -220,6 +230,24 @@ TEST(a_checkpoint_that_is_not_needed_may_be_damaged)
     fixture_free(&f);
 }
 
+/* All commits there are lead from one to the next: that there was another file only the state tells. */
+TEST(messages_that_are_in_no_file_are_told)
+{
+    struct facts facts;
+    struct fixture f;
+
+    fixture_new(&f);
+    some_facts(&facts, 1);
+    facts_add(&facts,
+              &(struct fact){.kind = FACT_UNREAD, .stream = 4, .queue_id = 7, .first = 20, .end = 29});
+    write_checkpoint(&f, 2, &facts);
+    assert_int_equal(check(&f), CHECK_DAMAGED);
+    assert_string_equal(f.output,
+                        "9 messages are in no file, counted for each queue that had them\ndamaged\n");
+    free(facts.data);
+    fixture_free(&f);
+}
+
 TEST(what_is_no_directory_cannot_be_checked)
 {
     struct fixture f = {.path = "/tmp/fanq-test-dump-is-not-there"};
@@ -242,11 +270,11 @@ TEST(everything_is_printed_a_line_each)
 
     fixture_new(&f);
     assert_int_equal(dump(&f, "--commits --facts --blocks"), 0);
-    expect(&f, "commit 1 in log-0000000000000001 offset 0 bytes 279 epoch 1 time_ms 1001 blocks 1 facts 2 "
+    expect(&f, "commit 1 in log-0000000000000001 offset 0 bytes 295 epoch 1 time_ms 1001 blocks 1 facts 2 "
                "lsn 4096 synced_lsn 0\n");
     expect(&f, "block stream 3 messages 15 to 19 bytes 100 time_ms 1003 arrival 3 in log-0000000000000001 "
                "offset 728\n");
-    expect(&f, "fact checkpoint 1 QUEUE queue 7 name 0:here:orders created_ms 100 visibility_ms 30000 "
+    expect(&f, "fact checkpoint 1 QUEUE queue 7 name " QUEUE_NAME " created_ms 100 visibility_ms 30000 "
                "receive_wait_ms 0 early_delivery 0\n");
     expect(&f, "fact commit 2 GONE queue 7 stream 3 messages 2 to 5\n");
     fixture_free(&f);
@@ -261,7 +289,7 @@ TEST(without_options_there_is_a_survey)
     assert_string_equal(
         f.output,
         "directory 0000000000000001 made_ms 5 segment_bytes 4096\n"
-        "checkpoint 1 file checkpoint-a lsn 4736 next_commit 3 time_ms 0 facts 2 bytes 27\n"
+        "checkpoint 1 file checkpoint-a lsn 4736 next_commit 3 time_ms 0 facts 2 bytes 43\n"
         "segment log-0000000000000001 commits 1 to 3 epoch 1 blocks 3 messages 15 facts 6 used 960 of "
         "960\n");
     fixture_free(&f);
@@ -300,6 +328,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_good_directory_is_fine),
         cmocka_unit_test(damage_is_told_and_not_fine),
         cmocka_unit_test(a_checkpoint_that_is_not_needed_may_be_damaged),
+        cmocka_unit_test(messages_that_are_in_no_file_are_told),
         cmocka_unit_test(what_is_no_directory_cannot_be_checked),
         cmocka_unit_test(everything_is_printed_a_line_each),
         cmocka_unit_test(without_options_there_is_a_survey),

@@ -256,6 +256,20 @@ TEST(every_truncation_is_found)
     }
 }
 
+TEST(a_file_of_a_strange_number_is_refused)
+{
+    static const char *const names[] = {"log-ffffffffffffffff", "log-0000010000000000",
+                                        "cold-8000000000000000"};
+    struct fixture f;
+
+    for (int i = 0; i < 3; i++) {
+        two_runs(&f, 0);
+        sim_disk_put(f.disk, names[i], "", 0);
+        assert_int_equal(log_recover_draft(&told, &f.draft, false, false), FANQ_ERR_IO);
+        fixture_free(&f);
+    }
+}
+
 /* Below a checkpoint it was reused. */
 TEST(a_missing_segment_is_damage)
 {
@@ -298,7 +312,7 @@ TEST(damage_is_told_with_what_it_affects)
     assert_int_equal(told.reports, 2);
     assert_string_equal(
         told.report, "log-0000000000000002, offset 2560, to log-0000000000000005, offset 0: commits 11 to 16 "
-                     "are damaged or missing; what they had cannot be read");
+                     "are damaged or missing; what was there cannot be read");
     fixture_free(&f);
 }
 
@@ -780,6 +794,7 @@ int main(void)
         cmocka_unit_test(an_empty_segment_is_passed_over),
         cmocka_unit_test(every_flipped_bit_is_found),
         cmocka_unit_test(every_truncation_is_found),
+        cmocka_unit_test(a_file_of_a_strange_number_is_refused),
         cmocka_unit_test(a_missing_segment_is_damage),
         cmocka_unit_test(damage_is_told_with_what_it_affects),
         cmocka_unit_test(only_what_was_in_the_log_is_told_as_lost),

@@ -539,36 +539,54 @@ TEST(a_segment_goes_with_its_index_and_twice_does_no_harm)
     assert_false(has(f, "spare-0000000000000009"));
 }
 
+/* With so many bytes of facts. */
 static struct store_job checkpoint_job(uint64_t number, size_t length)
 {
-    struct store_job job = {.kind = STORE_CHECKPOINT,
-                            .checkpoint = {.number = number, .data = malloc(length), .length = length}};
+    uint8_t *facts = malloc(length);
 
-    memset(job.checkpoint.data, (int)number, length);
-    return job;
+    memset(facts, (int)number, length);
+    return (struct store_job){
+        .kind = STORE_CHECKPOINT,
+        .checkpoint = {.number = number, .lsn = 64, .facts = facts, .fact_bytes = length}};
 }
 
-TEST(a_checkpoint_is_put_in_place)
+static void expect_checkpoint(const struct checkpoint *c, uint64_t number, size_t length)
+{
+    assert_int_equal(c->number, number);
+    assert_int_equal(c->lsn, 64);
+    assert_int_equal(c->fact_bytes, length);
+    for (size_t i = 0; i < length; i++)
+        assert_int_equal(c->facts[i], (uint8_t)number);
+}
+
+static void expect_checkpoints(struct fixture *f, uint64_t newer, size_t newer_length, uint64_t older,
+                               size_t older_length)
+{
+    struct checkpoints c;
+
+    assert_int_equal(checkpoints_read(&f->directory, &c), 0);
+    assert_int_equal(c.count, 2);
+    expect_checkpoint(&c.items[0], newer, newer_length);
+    expect_checkpoint(&c.items[1], older, older_length);
+    checkpoints_free(&c);
+}
+
+TEST(a_checkpoint_is_sealed_and_put_in_place)
 {
     struct fixture *f = *state;
     struct store_job job = checkpoint_job(1, 3 * MIB + 5);
     uint64_t length;
-    const uint8_t *data;
 
     assert_int_equal(run(f, &job), 0);
     job = checkpoint_job(2, 7);
     assert_int_equal(run(f, &job), 0);
     sim_disk_crash(f->disk, SIM_DISK_LOSE);
-    data = sim_disk_content(f->disk, checkpoint_name(1), &length);
-    assert_non_null(data);
-    assert_int_equal(length, 3 * MIB + 5);
-    for (uint64_t i = 0; i < length; i++)
-        assert_int_equal(data[i], 1);
-    assert_memory_equal(sim_disk_content(f->disk, checkpoint_name(2), &length), "\2\2\2\2\2\2\2", 7);
+    expect_checkpoints(f, 2, 7, 1, 3 * MIB + 5);
     job = checkpoint_job(3, 5); /* in place of the first */
     assert_int_equal(run(f, &job), 0);
-    assert_memory_equal(sim_disk_content(f->disk, checkpoint_name(1), &length), "\3\3\3\3\3", 5);
-    assert_int_equal(length, 5);
+    expect_checkpoints(f, 3, 5, 2, 7);
+    assert_non_null(sim_disk_content(f->disk, checkpoint_name(3), &length));
+    assert_int_equal(length, CHECKPOINT_FRAME_BYTES + 5);
 }
 
 static struct store_job move_job(struct draft_segment *s, uint64_t offset)
@@ -771,6 +789,8 @@ TEST(what_was_not_done_is_given_back)
         }
         for (int i = 0; i < steps; i++)
             store_work(f.store);
+        store_stop(f.store);
+        assert_false(store_work(f.store));
         free(s.data);
         fixture_close(&f);
     }
@@ -839,7 +859,7 @@ static void expect_done(struct sim_disk *disk, const struct draft_segment *s,
     }
     data = sim_disk_content(disk, checkpoint_name(1), &length);
     assert_non_null(data);
-    assert_true(length == MIB + 7 || (length == 3 && errors[3] != 0));
+    assert_true(length == CHECKPOINT_FRAME_BYTES + MIB + 7 || (length == 3 && errors[3] != 0));
     data = content(&f, DIRECTORY_COLD, 1, &length);
     assert_true(errors[4] != 0 ||
                 (data != NULL && length == cold->length && memcmp(data, cold->data, length) == 0));
@@ -959,7 +979,7 @@ int main(void)
         WITH_STORE(a_damaged_cold_segment_gets_no_index),
         WITH_STORE(an_index_that_is_not_as_it_was_written_is_refused),
         WITH_STORE(a_segment_goes_with_its_index_and_twice_does_no_harm),
-        WITH_STORE(a_checkpoint_is_put_in_place),
+        WITH_STORE(a_checkpoint_is_sealed_and_put_in_place),
         WITH_STORE(moved_blocks_are_appended_and_synced),
         WITH_STORE(moves_that_find_the_disk_full_leave_nothing),
         WITH_STORE(a_first_move_leaves_nothing_of_one_that_failed),
