@@ -159,7 +159,8 @@ void segments_seal(struct log *l);   /* full ones get an index, one at a time */
 void segments_let_go(struct log *l); /* those that nobody needs, one at a time */
 bool segment_may_go(const struct log *l, const struct segment_entry *s); /* nobody needs it any more */
 void segments_mark_dead(struct log *l);                                  /* a checkpoint begins */
-bool segments_wait_to_go(const struct log *l); /* for the next checkpoint, or the one after it */
+bool segments_wait_for_checkpoint(const struct log *l); /* one more, wherever it begins, lets one go */
+bool segments_wait_to_go(const struct log *l);          /* for the next checkpoint, or the one after it */
 void segments_completed(struct log *l, const struct store_done *done); /* INDEX, REMOVE */
 void segments_recycled(struct log *l, uint64_t number, bool done);     /* or it could not be */
 int segments_add_cold(struct log *l, uint64_t number);                 /* 0 or FANQ_ERR_NOMEM */
