@@ -84,7 +84,6 @@ static int open_directory(struct log *l, char error[LOG_ERROR_BYTES])
     err = directory_open(&options, &l->directory, error);
     if (err != 0)
         return FANQ_ERR_IO;
-    l->directory_open = true;
     if (l->directory.segment_bytes < o->segment_bytes) {
         snprintf(error, LOG_ERROR_BYTES,
                  "the directory's segments of %llu bytes are too small for frame_bytes_max as it is "
@@ -543,16 +542,22 @@ void log_grant_wishes(struct log *l)
         l->options.notify(l->options.context); /* some is in memory already */
 }
 
+bool log_read_is_right(const struct tail_read *read, const uint8_t *data)
+{
+    const struct block_header *block = (const struct block_header *)data;
+
+    return block->stream == read->stream && block->first_seq == read->first_seq &&
+           block->count == read->count && sizeof(*block) + block->bytes == read->bytes;
+}
+
 static void read_completed(struct log *l, const struct store_done *done)
 {
     struct fetch *f = done->job.owner;
-    const struct block_header *block = (const struct block_header *)f->read.data;
     int error = done->error;
     bool needed;
 
-    if (error == 0 && (block->stream != f->read.stream || block->first_seq != f->read.first_seq ||
-                       sizeof(*block) + block->bytes != f->read.bytes))
-        error = -EBADMSG; /* a good block, but another one */
+    if (error == 0 && !log_read_is_right(&f->read, f->read.data))
+        error = -EBADMSG;
     l->fetching_count--;
     needed = tail_fetch_end(l->tail, &f->read, error == 0);
     if (error != 0 && needed) { /* else its segment may be gone, as it should be */

@@ -7,7 +7,8 @@
  *
  * Place:   the loop's thread. Two more threads are behind it: the log thread writes and syncs commits (writer.h), the store
  *          thread does all other disk work (store.h). The loop never waits for a disk, but at start.
- * Parts:   log.c: this; upkeep.c: segments, checkpoints, what may be reused; hold.c: holding still; relocate.c: moving what is left of a segment.
+ * Parts:   log.c: this; segments.c, spares.c: the files, from one use to the next; upkeep.c: checkpoints, and what is done between two
+ *          turns; relocate.c: moving what is left of a segment; hold.c: holding still.
  * Failure: the first error of a commit ends the log: log_poll() gives it, and the broker must end without answering what was
  *          not synced. Other errors (a checkpoint that cannot be written, a disk that is full) are reported and tried again. */
 #pragma once

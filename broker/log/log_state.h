@@ -41,6 +41,7 @@ struct segment_entry {
     bool cold;
     bool dead;   /* nothing in it was needed when the checkpoint under way began */
     bool unkept; /* the same, and that checkpoint is on the disk */
+    bool stuck;  /* a block in it could not be read: it is not emptied */
     bool cut;    /* an earlier run's, with nothing in it that counts: it goes at once */
     enum segment_state state;
 };
@@ -51,7 +52,7 @@ enum relocation_state {
     RELOCATION_RESTS,
     RELOCATION_GATHERS, /* blocks, some in each turn */
     RELOCATION_READS,   /* the store reads a block */
-    RELOCATION_READ,    /* it has */
+    RELOCATION_READ,    /* it has, or could not */
     RELOCATION_SYNC,    /* the commit is complete; what its copies lack is not surely on the disk */
     RELOCATION_WRITES,
     RELOCATION_FAILED
@@ -67,8 +68,10 @@ struct moved_block {
 /* Blocks of a segment on their way to a cold one. */
 struct relocation {
     enum relocation_state state;
-    int error;         /* FAILED: a negative errno */
+    int error;         /* READ, FAILED: a negative errno */
     uint64_t retry_ms; /* monotonic */
+    bool from_cold;    /* the segment that is being emptied */
+    uint64_t from;
     struct tail_read blocks[RELOCATION_BLOCKS_MAX];
     size_t block_count, at;
     uint8_t *block; /* READS, READ: its bytes */
@@ -84,7 +87,6 @@ struct relocation {
 struct log {
     struct log_options options;
     struct directory directory;
-    bool directory_open;
     struct tail *tail;
     struct writer *writer;
     struct store *store;
@@ -116,6 +118,7 @@ struct log {
     size_t preparing;
     size_t chores; /* segments that are being indexed, removed or recycled */
     uint64_t next_spare, next_cold;
+    uint64_t let_go_ms; /* after one could not go: no other does before */
     bool disk_short;
     uint64_t retry_ms; /* when disk_short: when another spare is tried; 0: to be set */
 
@@ -155,8 +158,8 @@ static inline uint64_t log_decided_lsn(const struct log *l, const struct core *c
 int segments_open(struct log *l, uint64_t number, uint64_t *ret_spare);
 /* At start: what the directory has; there is a spare afterwards. 0, or an error with its text. */
 int segments_restore(struct log *l, char error[LOG_ERROR_BYTES]);
-void segments_seal(struct log *l);   /* full ones get an index, one at a time */
-void segments_let_go(struct log *l); /* those that nobody needs, one at a time */
+void segments_seal(struct log *l);                    /* full ones get an index, one at a time */
+void segments_let_go(struct log *l, uint64_t now_ms); /* those that nobody needs, one at a time */
 bool segment_may_go(const struct log *l, const struct segment_entry *s); /* nobody needs it any more */
 void segments_mark_dead(struct log *l);                                  /* a checkpoint begins */
 bool segments_wait_for_checkpoint(const struct log *l); /* one more, wherever it begins, lets one go */
@@ -164,6 +167,7 @@ bool segments_wait_to_go(const struct log *l);          /* for the next checkpoi
 void segments_completed(struct log *l, const struct store_done *done); /* INDEX, REMOVE */
 void segments_recycled(struct log *l, uint64_t number, bool done);     /* or it could not be */
 int segments_add_cold(struct log *l, uint64_t number);                 /* 0 or FANQ_ERR_NOMEM */
+void segments_stuck(struct log *l, bool cold, uint64_t number);
 void segments_cold_full(struct log *l, uint64_t number, bool whole);
 
 /* ---- spares.c ---- */
@@ -199,5 +203,7 @@ void relocation_close(struct log *l);
 
 void log_submit(struct log *l, const struct store_job *job); /* wakes the store; the ring has room */
 bool log_sync_to(struct log *l, uint64_t lsn); /* whether all below is synced; else it is, soon */
+/* Whether what was read is the block that was asked for: a good one may be another. */
+bool log_read_is_right(const struct tail_read *read, const uint8_t *data);
 void log_grant_wishes(struct log *l);
 void log_report(struct log *l, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -83,7 +83,7 @@ static const struct segment_entry *candidate(const struct log *l)
         const struct segment_entry *s = &l->segments[i];
         uint64_t wanted = tail_segment_wanted_bytes(l->tail, s->cold, s->number);
 
-        if (s->state != SEGMENT_SEALED || wanted >= least ||
+        if (s->state != SEGMENT_SEALED || s->stuck || wanted >= least ||
             tail_segment_live_bytes(l->tail, s->cold, s->number) == 0)
             continue;
         least = wanted;
@@ -238,6 +238,24 @@ static int take_block(struct log *l, struct core *core, const struct tail_read *
     return 1;
 }
 
+/* What cannot be read stays, with its segment, and is in nobody's way: others are emptied. Whoever asks for the block will see. */
+static int take_read(struct log *l, struct core *core)
+{
+    struct relocation *r = &l->relocation;
+    const struct tail_read *read = &r->blocks[r->at];
+    struct block block;
+
+    if (r->error == 0)
+        return commit_add(l, core, read, r->block);
+    if (!tail_block(l->tail, read->stream, read->first_seq, &block) || block.first_seq != read->first_seq)
+        return 0; /* not needed any more: its segment may be gone */
+    log_report(l, "cannot move a block at place %llx of the log: %s", (unsigned long long)read->place,
+               r->error == -EBADMSG ? "it is damaged (fanqd --check says what is affected)"
+                                    : strerror(-r->error));
+    segments_stuck(l, r->from_cold, r->from);
+    return 0;
+}
+
 static bool commit_full(const struct relocation *r)
 {
     return r->length >= COMMIT_BYTES || r->moved_count == RELOCATION_BLOCKS_MAX;
@@ -303,6 +321,8 @@ static void relocation_begin(struct log *l, struct core *core, uint64_t now_ms, 
     }
     commit_begin(l);
     r->at = 0;
+    r->from_cold = s->cold;
+    r->from = s->number;
     r->block_count = tail_segment_blocks(l->tail, s->cold, s->number, r->blocks, RELOCATION_BLOCKS_MAX);
     gather(l, core, now_ms, wall_ms);
 }
@@ -331,7 +351,7 @@ void relocation_proceed(struct log *l, struct core *core, uint64_t now_ms, uint6
         relocation_begin(l, core, now_ms, wall_ms);
         break;
     case RELOCATION_READ:
-        if (commit_add(l, core, &r->blocks[r->at], r->block) != 0) {
+        if (take_read(l, core) != 0) {
             give_up(l, "no memory", now_ms);
             break;
         }
@@ -361,7 +381,9 @@ void relocation_read(struct log *l, const struct store_done *done)
     struct relocation *r = &l->relocation;
 
     r->error = done->error;
-    r->state = done->error == 0 ? RELOCATION_READ : RELOCATION_FAILED;
+    if (r->error == 0 && !log_read_is_right(&r->blocks[r->at], r->block))
+        r->error = -EBADMSG;
+    r->state = RELOCATION_READ;
     if (l->holders > 0)
         relocation_stand_aside(l);
 }

@@ -15,7 +15,7 @@
 #include "log_state.h"
 #include "proto/fanq_error.h"
 
-enum { YOUNG_SEGMENTS = 3 };
+enum { YOUNG_SEGMENTS = 3, RETRY_MS = 5000 };
 
 /* ---- the table ---- */
 
@@ -70,6 +70,14 @@ int segments_add_cold(struct log *l, uint64_t number)
     return table_add(l, number, true, SEGMENT_FILLING);
 }
 
+void segments_stuck(struct log *l, bool cold, uint64_t number)
+{
+    struct segment_entry *s = table_find(l, cold, number);
+
+    if (s != NULL)
+        s->stuck = true;
+}
+
 /* One of which a move failed gets no index: what is read of its end may never have reached the disk. */
 void segments_cold_full(struct log *l, uint64_t number, bool whole)
 {
@@ -96,6 +104,24 @@ static int restore_segment(struct log *l, const struct directory_segment *found)
     return err;
 }
 
+/* Of a damaged segment an index has blocks that cannot be read, and a start would take them rather than copies that can. Which
+ * segments those are nobody asks, where loss was accepted: the next starts read them all, until they have an index again. */
+static int drop_indexes(struct log *l, struct directory_segment *found, size_t count)
+{
+    const struct io *io = &l->directory.io;
+    char name[DIRECTORY_NAME_BYTES_MAX];
+    int err = 0;
+
+    for (size_t i = 0; err == 0 && i < count; i++) {
+        if (!found[i].has_index)
+            continue;
+        directory_index_name(name, found[i].kind, found[i].number);
+        err = io->remove(io->context, name);
+        found[i].has_index = false;
+    }
+    return err == 0 ? io->sync_directory(io->context) : err;
+}
+
 int segments_restore(struct log *l, char error[LOG_ERROR_BYTES])
 {
     struct directory_segment *found;
@@ -106,7 +132,8 @@ int segments_restore(struct log *l, char error[LOG_ERROR_BYTES])
         return err == -ENOMEM ? FANQ_ERR_NOMEM : FANQ_ERR_IO;
     l->next_cold = l->recovered.next_cold_number;
     l->next_spare = 1;
-    err = 0;
+    if (l->recovered.loss && drop_indexes(l, found, count) != 0)
+        err = FANQ_ERR_IO;
     for (size_t i = 0; err == 0 && i < count; i++) {
         if (found[i].kind == DIRECTORY_SPARE)
             spare_restore(l, found[i].number);
@@ -186,8 +213,10 @@ bool segment_may_go(const struct log *l, const struct segment_entry *s)
            (s->cut || (s->unkept && (s->cold || s->number < log_segment_of(l, l->older_lsn))));
 }
 
-void segments_let_go(struct log *l)
+void segments_let_go(struct log *l, uint64_t now_ms)
 {
+    if (now_ms < l->let_go_ms)
+        return;
     for (size_t i = 0; i < l->segment_count; i++) {
         struct segment_entry *s = &l->segments[i];
         if (l->chores > 0)
@@ -223,6 +252,13 @@ bool segments_wait_to_go(const struct log *l)
     return false;
 }
 
+/* Not at once: what was cut off could go in every turn. */
+static void could_not_go(struct log *l, struct segment_entry *s)
+{
+    s->state = SEGMENT_SEALED;
+    l->let_go_ms = l->options.now_ns(l->options.context) / 1000000 + RETRY_MS;
+}
+
 void segments_recycled(struct log *l, uint64_t number, bool done)
 {
     struct segment_entry *s = table_find(l, false, number);
@@ -231,7 +267,7 @@ void segments_recycled(struct log *l, uint64_t number, bool done)
     if (s != NULL && done)
         table_remove(l, s);
     else if (s != NULL)
-        s->state = SEGMENT_SEALED; /* tried again with the next checkpoint */
+        could_not_go(l, s);
 }
 
 void segments_completed(struct log *l, const struct store_done *done)
@@ -248,5 +284,5 @@ void segments_completed(struct log *l, const struct store_done *done)
     if (done->error == 0)
         table_remove(l, s);
     else
-        s->state = SEGMENT_SEALED;
+        could_not_go(l, s);
 }

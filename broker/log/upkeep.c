@@ -183,7 +183,7 @@ void log_upkeep(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall
     tail_evict(l->tail);
     log_grant_wishes(l);
     if (l->holders == 0) {
-        segments_let_go(l);
+        segments_let_go(l, now_ms);
         segments_seal(l);
     }
     spares_proceed(l, now_ms);

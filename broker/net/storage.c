@@ -127,29 +127,12 @@ static int open_log(struct shell *s, char *error, size_t size)
     return check_limit(s, error, size);
 }
 
-/* One segment is filled and two are kept ready; the fourth is what there is to keep. */
-static bool disk_is_enough(const struct config *config, char *error, size_t size)
-{
-    uint64_t least = 4 * segment_bytes(config);
-
-    if (config->disk_bytes_max == 0 || config->disk_bytes_max >= least)
-        return true;
-    snprintf(error, size,
-             "disk_bytes_max (%" PRIu64
-             ") must be at least four segments of the log: raise --disk-bytes-max to %" PRIu64
-             "M, or leave it out",
-             config->disk_bytes_max, (least + CONFIG_MIB(1) - 1) / CONFIG_MIB(1));
-    return false;
-}
-
 int storage_open(struct shell *s, char *error, size_t size)
 {
     int err;
 
     if (s->config->memory)
         return open_memory(s, error, size);
-    if (!disk_is_enough(s->config, error, size))
-        return FANQ_ERR_INVALID;
     err = uv_async_init(&s->loop, &s->log_news, on_log_news);
     if (err != 0) {
         snprintf(error, size, "cannot start: %s", uv_strerror(err));

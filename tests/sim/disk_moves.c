@@ -3,6 +3,7 @@
  *     disk_moves --seeds 1-20
  *
  * A broker runs until there is something to move; then one thing happens of which the other simulations see too little. */
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,12 +13,12 @@
 #include "disk_world.h"
 #include "log/log_state.h"
 
-enum { TURNS_MAX = 2000, IDLE_TURNS = 200, ROUNDS = 50 };
+enum { TURNS_MAX = 2000, IDLE_TURNS = 200, ROUNDS = 50, CRASHES = 5, REFUSALS_MAX = 3 };
 
 #define NEVER_MS (UINT64_MAX - 1)
 
 static uint64_t current_seed;
-static uint64_t moved_bytes;
+static uint64_t moved_bytes, stuck_count, refused_count;
 
 static void check_alive(const struct disk_world *w)
 {
@@ -62,10 +63,102 @@ static void hold(struct disk_world *w)
               "something is moved, though all is held still");
     SIM_CHECK(relocation_next_ms(w->log) == UINT64_MAX, "a move is due, though all is held still");
     log_unhold(w->log);
-    for (int turns = 0; turns < IDLE_TURNS; turns++)
-        world_turn(w, 0, 1);
-    SIM_CHECK(moved(w) > before, "nothing is moved, though nothing is held still any more");
 }
+
+/* ---- a block that cannot be read ---- */
+
+static uint64_t wanted(const struct disk_world *w, const struct segment_entry *s)
+{
+    return tail_segment_wanted_bytes(log_tail(w->log), s->cold, s->number);
+}
+
+/* The full segment with the least in it; NULL: there is none. */
+static const struct segment_entry *least(const struct disk_world *w)
+{
+    const struct segment_entry *found = NULL;
+
+    for (size_t i = 0; i < w->log->segment_count; i++) {
+        const struct segment_entry *s = &w->log->segments[i];
+        if (s->state == SEGMENT_SEALED && wanted(w, s) > 0 &&
+            (found == NULL || wanted(w, s) < wanted(w, found)))
+            found = s;
+    }
+    return found;
+}
+
+static void damage_all(struct disk_world *w, const struct segment_entry *s)
+{
+    struct tail_read blocks[RELOCATION_BLOCKS_MAX];
+    size_t count = tail_segment_blocks(log_tail(w->log), s->cold, s->number, blocks, RELOCATION_BLOCKS_MAX);
+    char name[DIRECTORY_NAME_BYTES_MAX];
+
+    directory_segment_name(name, s->cold ? DIRECTORY_COLD : DIRECTORY_LOG, s->number);
+    for (size_t i = 0; i < count; i++)
+        sim_disk_flip(w->disk, name, place_lsn(blocks[i].place) % DISK_SEGMENT_BYTES, 1);
+}
+
+/* One segment that cannot be emptied does not keep others from it. */
+static void damage(struct disk_world *w)
+{
+    const struct segment_entry *found;
+    bool stuck = false;
+
+    if (!until_it_could_move(w))
+        return;
+    world_kill(w); /* nothing is in memory any more */
+    SIM_CHECK(world_start(w) == 0, "the broker does not start: %s", w->error_text);
+    found = least(w);
+    if (found == NULL)
+        return;
+    damage_all(w, found);
+    w->log->relocation.retry_ms = 0;
+    for (int turns = 0; turns < IDLE_TURNS; turns++) {
+        world_turn(w, 0, 1);
+        SIM_CHECK(w->log->relocation.retry_ms <= w->now_ms || w->reports == 0,
+                  "a block that cannot be read stops all moves");
+    }
+    for (size_t i = 0; i < w->log->segment_count; i++)
+        stuck |= w->log->segments[i].stuck;
+    stuck_count += stuck;
+    SIM_CHECK(relocation_next_ms(w->log) > w->now_ms, "there is something to move, but nothing moves");
+}
+
+/* ---- segments that cannot go ---- */
+
+static bool any_cut(const struct disk_world *w)
+{
+    for (size_t i = 0; i < w->log->segment_count; i++)
+        if (w->log->segments[i].cut)
+            return true;
+    return false;
+}
+
+/* What a crash cut off goes at once; if it cannot, it is not tried in every turn. */
+static void refuse_removal(struct disk_world *w)
+{
+    const struct sim_disk_fault refusal = {
+        .at = 1, .operations = SIM_DISK_SET(SIM_DISK_REMOVE), .sticky = true, .error = EACCES};
+
+    for (int turns = 0; turns < ROUNDS; turns++)
+        world_turn(w, 6, 20);
+    check_alive(w);
+    world_crash(w, SIM_DISK_SHUFFLE);
+    SIM_CHECK(world_start(w) == 0, "the broker does not start: %s", w->error_text);
+    if (any_cut(w)) {
+        uint64_t before = sim_disk_strikes(w->disk);
+
+        sim_disk_fault(w->disk, &refusal);
+        for (int turns = 0; turns < IDLE_TURNS; turns++)
+            world_turn(w, 0, 1);
+        refused_count += sim_disk_strikes(w->disk) - before;
+        SIM_CHECK(sim_disk_strikes(w->disk) - before <= REFUSALS_MAX, "in %d turns %lu removals are refused",
+                  IDLE_TURNS, sim_disk_strikes(w->disk) - before);
+        sim_disk_fault(w->disk, &(struct sim_disk_fault){0});
+    }
+    world_look(w);
+}
+
+/* ---- the whole ---- */
 
 static void start(struct disk_world *w)
 {
@@ -104,10 +197,16 @@ static void crash(struct disk_world *w)
 static void run(struct disk_world *w)
 {
     start(w);
-    crash(w);
-    hold(w);
+    for (int round = 0; round < CRASHES; round++)
+        refuse_removal(w);
+    if (current_seed % 2 == 0) {
+        damage(w);
+    } else {
+        crash(w);
+        hold(w);
+    }
     moved_bytes += moved(w);
-    world_close(w);
+    world_kill(w);
 }
 
 static void on_abort(int signal_number)
@@ -147,6 +246,8 @@ int main(int argc, char **argv)
         world_free(w);
     }
     SIM_CHECK(moved_bytes > 0, "nothing is ever moved");
-    printf("%lu seeds: %lu bytes moved\n", last - first + 1, moved_bytes);
+    printf("%lu seeds: %lu bytes moved, %lu times there was a block that could not be read, %lu removals "
+           "refused\n",
+           last - first + 1, moved_bytes, stuck_count, refused_count);
     return 0;
 }
