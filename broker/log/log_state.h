@@ -72,6 +72,7 @@ struct relocation {
     uint64_t retry_ms; /* monotonic */
     bool from_cold;    /* the segment that is being emptied */
     uint64_t from;
+    bool from_stuck; /* some of it cannot be read */
     struct tail_read blocks[RELOCATION_BLOCKS_MAX];
     size_t block_count, at;
     uint8_t *block; /* READS, READ: its bytes */

@@ -253,6 +253,7 @@ static int take_read(struct log *l, struct core *core)
                r->error == -EBADMSG ? "it is damaged (fanqd --check says what is affected)"
                                     : strerror(-r->error));
     segments_stuck(l, r->from_cold, r->from);
+    r->from_stuck = true;
     return 0;
 }
 
@@ -281,7 +282,8 @@ static void gathered(struct log *l, struct core *core, uint64_t now_ms, uint64_t
         return;
     }
     r->state = RELOCATION_RESTS;
-    r->retry_ms = now_ms + RETRY_MS; /* nothing of it is wanted: the sweep has not been there yet */
+    if (!r->from_stuck)
+        r->retry_ms = now_ms + RETRY_MS; /* nothing of it is wanted: the sweep has not been there yet */
 }
 
 static void gather(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms)
@@ -322,6 +324,7 @@ static void relocation_begin(struct log *l, struct core *core, uint64_t now_ms, 
     commit_begin(l);
     r->at = 0;
     r->from_cold = s->cold;
+    r->from_stuck = false;
     r->from = s->number;
     r->block_count = tail_segment_blocks(l->tail, s->cold, s->number, r->blocks, RELOCATION_BLOCKS_MAX);
     gather(l, core, now_ms, wall_ms);
