@@ -17,7 +17,7 @@ struct index_entry {
     struct block block;
     /* With a log. */
     uint64_t place_lsn : PLACE_LSN_BITS; /* on the disk (place.h) */
-    uint64_t unwanted : 9;   /* records that the last sweep found to be so */
+    uint64_t unwanted : 9;               /* records that the last sweep found to be so */
     uint64_t place_cold : 1;
     uint64_t fetching : 1; /* on its way into memory */
     uint64_t cached : 1;   /* came back into memory */

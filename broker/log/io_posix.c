@@ -3,6 +3,7 @@
  * Names:  are relative to a file descriptor of the directory, so it may be moved, and the process may change its own.
  * Made:   files have mode 0600 and directories 0700: messages are nobody else's. A directory that had to be made is synced
  *         into its parent, or a power cut could take all of the log with it.
+ * Pipes: and what else may be in the directory under our names is not waited for: it is no file that can be read at a place.
  * EINTR:  open, truncate and sync are tried again here: an interrupted one has not failed. */
 #include "io.h"
 
@@ -36,7 +37,10 @@ static int error_of(int result)
 
 static int posix_open(void *context, const char *name, unsigned how, int *ret_file)
 {
-    int flags = O_CLOEXEC | ((how & IO_WRITE) == 0 ? O_RDONLY : (how & IO_READ) == 0 ? O_WRONLY : O_RDWR);
+    int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY |
+                ((how & IO_WRITE) == 0  ? O_RDONLY
+                 : (how & IO_READ) == 0 ? O_WRONLY
+                                        : O_RDWR);
     int file = (int)TEMP_FAILURE_RETRY(
         openat(directory_of(context), name, (how & IO_CREATE) != 0 ? flags | O_CREAT : flags, 0600));
 

@@ -72,7 +72,7 @@ struct relocation {
     uint64_t retry_ms; /* monotonic */
     bool from_cold;    /* the segment that is being emptied */
     uint64_t from;
-    bool stuck; /* with a block of it: others need not wait */
+    bool from_stuck; /* some of it cannot be read */
     struct tail_read blocks[RELOCATION_BLOCKS_MAX];
     size_t block_count, at;
     uint8_t *block; /* READS, READ: its bytes */
@@ -163,7 +163,8 @@ void segments_seal(struct log *l);                    /* full ones get an index,
 void segments_let_go(struct log *l, uint64_t now_ms); /* those that nobody needs, one at a time */
 bool segment_may_go(const struct log *l, const struct segment_entry *s); /* nobody needs it any more */
 void segments_mark_dead(struct log *l);                                  /* a checkpoint begins */
-bool segments_wait_to_go(const struct log *l); /* for the next checkpoint, or the one after it */
+bool segments_wait_for_checkpoint(const struct log *l); /* one more, wherever it begins, lets one go */
+bool segments_wait_to_go(const struct log *l);          /* for the next checkpoint, or the one after it */
 void segments_completed(struct log *l, const struct store_done *done); /* INDEX, REMOVE */
 void segments_recycled(struct log *l, uint64_t number, bool done);     /* or it could not be */
 int segments_add_cold(struct log *l, uint64_t number);                 /* 0 or FANQ_ERR_NOMEM */

@@ -252,8 +252,8 @@ static int take_read(struct log *l, struct core *core)
     log_report(l, "cannot move a block at place %llx of the log: %s", (unsigned long long)read->place,
                r->error == -EBADMSG ? "it is damaged (fanqd --check says what is affected)"
                                     : strerror(-r->error));
-    r->stuck = true;
     segments_stuck(l, r->from_cold, r->from);
+    r->from_stuck = true;
     return 0;
 }
 
@@ -282,7 +282,7 @@ static void gathered(struct log *l, struct core *core, uint64_t now_ms, uint64_t
         return;
     }
     r->state = RELOCATION_RESTS;
-    if (!r->stuck)
+    if (!r->from_stuck)
         r->retry_ms = now_ms + RETRY_MS; /* nothing of it is wanted: the sweep has not been there yet */
 }
 
@@ -323,8 +323,8 @@ static void relocation_begin(struct log *l, struct core *core, uint64_t now_ms, 
     }
     commit_begin(l);
     r->at = 0;
-    r->stuck = false;
     r->from_cold = s->cold;
+    r->from_stuck = false;
     r->from = s->number;
     r->block_count = tail_segment_blocks(l->tail, s->cold, s->number, r->blocks, RELOCATION_BLOCKS_MAX);
     gather(l, core, now_ms, wall_ms);

@@ -232,6 +232,18 @@ void segments_mark_dead(struct log *l)
         l->segments[i].dead = l->segments[i].state == SEGMENT_SEALED && live_bytes(l, &l->segments[i]) == 0;
 }
 
+bool segments_wait_for_checkpoint(const struct log *l)
+{
+    for (size_t i = 0; i < l->segment_count; i++) {
+        const struct segment_entry *s = &l->segments[i];
+
+        if (s->state == SEGMENT_SEALED && live_bytes(l, s) == 0 && !segment_may_go(l, s) &&
+            (s->cold || s->number < log_segment_of(l, l->newest_lsn)))
+            return true;
+    }
+    return false;
+}
+
 bool segments_wait_to_go(const struct log *l)
 {
     for (size_t i = 0; i < l->segment_count; i++)

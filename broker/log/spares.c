@@ -156,7 +156,8 @@ void spares_proceed(struct log *l, uint64_t now_ms)
     while (spares_wanted(l)) {
         if (!may_grow(l)) {
             if (!l->disk_short)
-                log_report(l, "--disk-bytes-max is reached: publishes are refused until messages are deleted");
+                log_report(l,
+                           "--disk-bytes-max is reached: publishes are refused until messages are deleted");
             l->disk_short = true;
             return;
         }

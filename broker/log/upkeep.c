@@ -96,6 +96,13 @@ static uint64_t checkpoint_at_ms(const struct log *l)
     return l->next_checkpoint_ms > earlier ? l->next_checkpoint_ms - earlier : 0;
 }
 
+/* Something is new in the log; or a segment could go, which publishes wait for that make nothing new before. */
+static bool checkpoint_worth_it(const struct log *l)
+{
+    return l->end_lsn > l->newest_lsn || l->checkpoint_at_once ||
+           (disk_is_tight(l) && segments_wait_for_checkpoint(l));
+}
+
 /* Every segment's worth of log, or after a while; less often when a checkpoint is large. When the disk is almost full each
  * one that lets a segment go is worth it. */
 static bool checkpoint_due(const struct log *l, uint64_t now_ms)
@@ -105,7 +112,7 @@ static bool checkpoint_due(const struct log *l, uint64_t now_ms)
 
     if (enough < 2 * l->checkpoint_bytes)
         enough = 2 * l->checkpoint_bytes;
-    if (since >= enough || ((since > 0 || l->checkpoint_at_once) && now_ms >= checkpoint_at_ms(l)))
+    if (since >= enough || (now_ms >= checkpoint_at_ms(l) && checkpoint_worth_it(l)))
         return true;
     return since > 2 * l->checkpoint_bytes && disk_is_tight(l) &&
            now_ms + CHECKPOINT_MS >= l->next_checkpoint_ms + CHECKPOINT_TIGHT_MS && segments_wait_to_go(l);
@@ -195,8 +202,7 @@ uint64_t log_next_ms(const struct log *l)
 
     if (l->checkpoint_state == CHECKPOINT_SLICES)
         return 0;
-    if (l->checkpoint_state == CHECKPOINT_NONE && l->holders == 0 &&
-        (l->end_lsn > l->newest_lsn || l->checkpoint_at_once))
+    if (l->checkpoint_state == CHECKPOINT_NONE && l->holders == 0 && checkpoint_worth_it(l))
         next = checkpoint_at_ms(l);
     if (!l->witnessed && log_is_synced(l))
         next = least(next, l->last_commit_ms + LOG_WITNESS_MS);

@@ -16,6 +16,7 @@
 
 enum {
     SEGMENT_BYTES_MIN = 64 * 1024 * 1024,
+    SEGMENTS_MIN = 5, /* with fewer, what is left of old segments may never be moved */
     COMMIT_OVERHEAD_BYTES_MAX = 8 * 1024 * 1024 /* block headers and facts of a batch */
 };
 
@@ -76,6 +77,19 @@ static int open_memory(struct shell *s, char *error, size_t size)
     return err;
 }
 
+static int check_limit(const struct shell *s, char *error, size_t size)
+{
+    uint64_t least = SEGMENTS_MIN * log_segment_bytes(s->log);
+
+    if (s->config->disk_bytes_max == 0 || s->config->disk_bytes_max >= least)
+        return 0;
+    snprintf(error, size,
+             "disk_bytes_max (%" PRIu64 ") must be at least %" PRIu64
+             ", which is %d segments of this log: raise --disk-bytes-max, or leave it out",
+             s->config->disk_bytes_max, least, SEGMENTS_MIN);
+    return FANQ_ERR_INVALID;
+}
+
 static int open_log(struct shell *s, char *error, size_t size)
 {
     static const enum writer_sync syncs[] = {[CONFIG_FSYNC_GROUP] = WRITER_SYNC_GROUP,
@@ -110,22 +124,7 @@ static int open_log(struct shell *s, char *error, size_t size)
     }
     s->tail = log_tail(s->log);
     s->epoch = log_epoch(s->log);
-    return 0;
-}
-
-/* One segment is filled and two are kept ready; the fourth is what there is to keep. */
-static bool disk_is_enough(const struct config *config, char *error, size_t size)
-{
-    uint64_t least = 4 * segment_bytes(config);
-
-    if (config->disk_bytes_max == 0 || config->disk_bytes_max >= least)
-        return true;
-    snprintf(error, size,
-             "disk_bytes_max (%" PRIu64
-             ") must be at least four segments of the log: raise --disk-bytes-max to %" PRIu64
-             "M, or leave it out",
-             config->disk_bytes_max, (least + CONFIG_MIB(1) - 1) / CONFIG_MIB(1));
-    return false;
+    return check_limit(s, error, size);
 }
 
 int storage_open(struct shell *s, char *error, size_t size)
@@ -134,8 +133,6 @@ int storage_open(struct shell *s, char *error, size_t size)
 
     if (s->config->memory)
         return open_memory(s, error, size);
-    if (!disk_is_enough(s->config, error, size))
-        return FANQ_ERR_INVALID;
     err = uv_async_init(&s->loop, &s->log_news, on_log_news);
     if (err != 0) {
         snprintf(error, size, "cannot start: %s", uv_strerror(err));

@@ -59,6 +59,25 @@ class Stragglers(Durable):
         self.assertTrue(wait_until(lambda: self.disk_bytes() <= 6 * 64 * MIB, 60), c.stats())
 
 
+class ShortRuns(Durable):
+    LIMIT = 5 * 64 * MIB
+
+    def test_runs_that_leave_next_to_nothing_do_not_fill_the_disk(self):
+        """Each begins a segment. That old ones are emptied, and go, needs nobody who deletes anything."""
+        for run in range(8):
+            c = self.start("--disk-bytes-max", str(self.LIMIT))
+            if run == 0:
+                c.make("q")
+            self.assertTrue(wait_until(lambda: c.ask(SEND, "q", 0, [record(b"%d" % run)])[0] == R_OK_RANGE), c.stats())
+            self.end(clean=run % 2 == 1)
+        self.assertEqual(self.start().info("q")[VISIBLE], 8)
+
+    def test_a_limit_that_leaves_no_room_is_refused(self):
+        text = self.refused("--disk-bytes-max", str(self.LIMIT - 1))
+        self.assertIn("--disk-bytes-max", text)
+        self.assertIn(str(self.LIMIT), text)
+
+
 class Moving(Durable):
     """What is left of a segment is moved. Of each block every queue of its topic is asked whether it wants it."""
     QUEUES, SINGLE, BODY, BATCH = 10000, 150, 100000, 60

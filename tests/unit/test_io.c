@@ -379,6 +379,23 @@ TEST(what_is_no_directory_is_not_taken_for_one)
 }
 
 /* A program that changes its own directory finds its files all the same. */
+/* Opening one to read would wait until somebody opens it to write. */
+TEST(a_pipe_is_not_waited_for)
+{
+    struct fixture *f = *state;
+    char path[80];
+    uint8_t byte;
+    size_t length;
+    int file;
+
+    snprintf(path, sizeof path, "%s/identity", f->path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    file = open_file(f, "identity", IO_READ);
+    assert_int_equal(io_read(&f->io, file, &byte, 1, 0, &length), -ESPIPE);
+    f->io.close(f->io.context, file);
+    assert_int_equal(f->io.open(f->io.context, "identity", IO_WRITE, &file), -ENXIO);
+}
+
 TEST(a_relative_path_is_looked_at_once)
 {
     struct fixture *f = *state;
@@ -525,6 +542,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_missing_directory_is_made_for_its_owner_alone, setup_posix,
                                         teardown),
         cmocka_unit_test_setup_teardown(what_is_no_directory_is_not_taken_for_one, setup_posix, teardown),
+        cmocka_unit_test_setup_teardown(a_pipe_is_not_waited_for, setup_posix, teardown),
         cmocka_unit_test_setup_teardown(a_relative_path_is_looked_at_once, setup_posix, teardown),
         cmocka_unit_test_setup_teardown(short_transfers_are_gone_on_with, setup_simulated, teardown),
         cmocka_unit_test_setup_teardown(interrupted_transfers_are_tried_again, setup_simulated, teardown),
