@@ -372,6 +372,18 @@ static void pass_on(struct log *l)
         worker_wake(l->writer_thread);
 }
 
+/* What would lie behind the last place that the index can name is not written, and never answered. */
+static bool is_used_up(struct log *l, uint64_t lsn)
+{
+    if (lsn + l->directory.segment_bytes <= UINT64_C(1) << PLACE_LSN_BITS)
+        return false;
+    log_report(l, "this directory has had all of the %llu PiB that it can: go on in a new one",
+               (unsigned long long)(UINT64_C(1) << (PLACE_LSN_BITS - 50)));
+    l->error = -EOVERFLOW;
+    l->options.notify(l->options.context);
+    return true;
+}
+
 int log_append(struct log *l, const struct commit *commit)
 {
     struct writer_job job = {.number = commit->number, .spare = WRITER_NO_SPARE};
@@ -382,6 +394,8 @@ int log_append(struct log *l, const struct commit *commit)
         err = tail_append(l->tail, commit, &placed);
     if (err != 0)
         return err;
+    if (l->error != 0 || is_used_up(l, placed.lsn))
+        return 0; /* the log has ended: nothing is written any more, nor answered */
     job.data = placed.data;
     job.bytes = placed.bytes;
     job.lsn = placed.lsn;

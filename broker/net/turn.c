@@ -289,11 +289,14 @@ static uint64_t next_ms(const struct shell *s)
     return s->drain == DRAIN_NO ? next : least(next, s->drain_deadline_ms);
 }
 
+/* It ends a poll, which is all that is wanted of it. When it is due before the poll begins, that poll must not wait at all: there
+ * is no other timer. */
 static void on_timer(uv_timer_t *timer)
 {
     struct shell *s = timer->data;
 
-    s->timer_due_ms = UINT64_MAX; /* its end of the poll was all that was wanted */
+    s->timer_due_ms = UINT64_MAX;
+    uv_idle_start(&s->idle, on_idle);
 }
 
 /* Sees to it that the poll ends in time for the next turn. */

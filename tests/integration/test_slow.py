@@ -30,6 +30,15 @@ class Slow(unittest.TestCase):
         self.addCleanup(self.broker.__exit__, None)
 
 
+class Waits(Slow):
+    def test_short_waits_end(self):
+        """Nothing but the time itself ends them: a broker that sleeps too long stays asleep."""
+        with Client(self.broker.port, timeout=5) as c:
+            c.ask(QUEUE_CREATE, "empty", {})
+            for wait_ms in [1] * 500 + [2] * 200 + [3] * 100:
+                self.assertEqual(c.ask(RECEIVE, ["empty"], 1, MIB, wait_ms, None, 1)[5], [])
+
+
 class LateReaders(Slow):
     def check_late_reader(self, address, pause, rng):
         """A consumer with a small socket that stops now and then gets every byte, in order."""
