@@ -18,7 +18,7 @@
 enum {
     SIZE = 128,
     QUEUES = 4,
-    WINDOW_BYTES = 768 * 1024, /* under way while the disk is waited for; more, and caches count */
+    WINDOW_BYTES = 576 * 1024, /* under way while the disk is waited for; more, and caches count */
     READY_MS = 2000,           /* uncounted, until the broker's files are written a second time */
     WARMUP_MS = 200,
     MEASURED_MS = 1000,
