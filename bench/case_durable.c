@@ -18,8 +18,10 @@
 enum {
     SIZE = 128,
     QUEUES = 4,
-    WINDOW_BYTES = 576 * 1024, /* under way while the disk is waited for; more, and caches count */
-    READY_MS = 2000,           /* uncounted, until the broker's files are written a second time */
+    ANSWER_WINDOW_BYTES = 320 * 1024, /* under way to the disk: half is written while half is made */
+    WINDOW_BYTES = 2048 * 1024,       /* under way to the subscribers; more, and caches count */
+    TRAIN_BYTES = 32 * 1024,
+    READY_MS = 2000, /* uncounted, until the broker's files are written a second time */
     WARMUP_MS = 200,
     MEASURED_MS = 1000,
     SETTLE_MS = 200, /* what a broker does after the load is not to meet the probe */
@@ -73,7 +75,9 @@ static int durable_open(struct durable *d)
         .size = d->size,
         .subscriber_count = d->queue_count,
         .batch = d->options->batch > 0 ? d->options->batch : train_batch(d->size, TRAIN_BATCH_BYTES_MAX),
-        .window_bytes = WINDOW_BYTES};
+        .window_bytes = WINDOW_BYTES,
+        .answer_window_bytes = ANSWER_WINDOW_BYTES,
+        .train_bytes = TRAIN_BYTES};
     char directory[PATH_MAX], probe[PATH_MAX];
     int err = scratch_open(&d->scratch, DISK_FREE_MIN, d->error);
 

@@ -69,6 +69,7 @@ static int round_open(const struct queue_case *q, struct queue_round *round, boo
                           .consumer_count = 1,
                           .wake_fd = -1,
                           .window_messages = WINDOW_BYTES / train_record_bytes(q->size),
+                          .answer_window_messages = UINT64_MAX,
                           .error = q->error};
     inbox_init(&round->connection.inbox, -1);
     inbox_init(&round->receiver.inbox, -1);

@@ -1,8 +1,8 @@
 /* What the threads of one measured flow share: how far it is, and how far it may go.
  *
  * One publisher thread, one or two consumer threads. Nothing is lost only as long as nobody drowns, so the
- * publisher stays within a window: at most window_messages may be unanswered, and at most so many ahead of
- * the slowest subscriber. Every field has one writer, said beside it; figures are read by
+ * publisher stays within two windows: at most answer_window_messages may be unanswered, and at most
+ * window_messages ahead of the slowest subscriber. Every field has one writer, said beside it; figures are read by
  * anyone at any time. */
 #pragma once
 
@@ -34,7 +34,7 @@ struct flow {
     uint32_t batch;
     uint32_t publisher_count;
     uint32_t consumer_count; /* threads; 0: nobody receives, only answers limit the publisher */
-    uint64_t window_messages;
+    uint64_t window_messages, answer_window_messages;
     int wake_fd; /* an eventfd: the publisher may go on */
     struct bench_error *error;
 

@@ -165,6 +165,7 @@ static int check_options(struct generator_options *o, struct bench_error *error)
     o->publisher_count = o->publisher_count == 0 ? 1 : o->publisher_count;
     o->consumer_count = o->consumer_count == 0 ? 1 : o->consumer_count;
     o->window_bytes = o->window_bytes == 0 ? GENERATOR_WINDOW_BYTES : o->window_bytes;
+    o->answer_window_bytes = o->answer_window_bytes == 0 ? o->window_bytes : o->answer_window_bytes;
     o->train_bytes = o->train_bytes == 0 ? GENERATOR_TRAIN_BYTES : o->train_bytes;
     if (o->queue_count < o->subscriber_count)
         o->queue_count = o->subscriber_count;
@@ -184,10 +185,10 @@ static int check_options(struct generator_options *o, struct bench_error *error)
 }
 
 /* Two trains at least must fit, so that one can be made while the other is on its way. */
-static uint64_t window_messages(const struct generator *g)
+static uint64_t window_messages(const struct generator *g, size_t bytes)
 {
     const struct train *train = &g->publishers[0].train;
-    uint64_t window = g->options.window_bytes / train_record_bytes(g->options.size);
+    uint64_t window = bytes / train_record_bytes(g->options.size);
     uint64_t trains = 2 * (uint64_t)train->frame_count * train->batch * g->options.publisher_count;
 
     return window > trains ? window : trains;
@@ -213,7 +214,8 @@ static int generator_set_up(struct generator *g)
         err = open_connections(g);
     if (err != 0)
         return err;
-    g->flow.window_messages = window_messages(g);
+    g->flow.window_messages = window_messages(g, o->window_bytes);
+    g->flow.answer_window_messages = window_messages(g, o->answer_window_bytes);
     err = flow_init(&g->flow, o->latency);
     if (err == 0)
         err = publisher_init(&g->publisher, &g->flow, g->publishers, o->publisher_count);

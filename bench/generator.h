@@ -15,17 +15,18 @@
 #include "histogram.h"
 
 struct generator_options {
-    const char *url;           /* as for link_connect() */
-    const char *name;          /* of the topic; the queues are NAME-0, NAME-1, ... */
-    bool relay;                /* the url is a relay's */
-    bool latency;              /* measure it */
-    uint32_t publisher_count;  /* connections that publish; 0: one */
-    uint32_t subscriber_count; /* connections that receive, each by push from its own queue */
-    uint32_t queue_count;      /* at least subscriber_count; those beyond have nobody who receives */
-    uint32_t consumer_count;   /* threads that receive; 0: one */
-    uint32_t batch;            /* messages in a publish */
-    size_t size;               /* of a body, in bytes */
-    size_t window_bytes;       /* how far publishers may be ahead; 0: GENERATOR_WINDOW_BYTES */
+    const char *url;            /* as for link_connect() */
+    const char *name;           /* of the topic; the queues are NAME-0, NAME-1, ... */
+    bool relay;                 /* the url is a relay's */
+    bool latency;               /* measure it */
+    uint32_t publisher_count;   /* connections that publish; 0: one */
+    uint32_t subscriber_count;  /* connections that receive, each by push from its own queue */
+    uint32_t queue_count;       /* at least subscriber_count; those beyond have nobody who receives */
+    uint32_t consumer_count;    /* threads that receive; 0: one */
+    uint32_t batch;             /* messages in a publish */
+    size_t size;                /* of a body, in bytes */
+    size_t window_bytes;        /* how far publishers may be ahead; 0: GENERATOR_WINDOW_BYTES */
+    size_t answer_window_bytes; /* how much of it may be unanswered; 0: all */
     size_t train_bytes; /* how much is written at once, if a frame is not longer; 0: GENERATOR_TRAIN_BYTES */
     double rate;        /* messages a second of all publishers; 0: as fast as it goes */
 };

@@ -67,16 +67,23 @@ static int connection_read(struct publisher *publisher, struct publisher_connect
 
 /* ---- sending ---- */
 
-/* How many messages may be sent now by the window. */
+static uint64_t window_less(uint64_t window, uint64_t used)
+{
+    return used < window ? window - used : 0;
+}
+
+/* How many messages may be sent now by the windows. */
 static uint64_t window_left(const struct publisher *publisher)
 {
     const struct flow *flow = publisher->flow;
     uint64_t published = flow_get(&flow->published);
-    uint64_t behind = flow_least(flow);
+    uint64_t left = window_less(flow->window_messages, published - flow_least(flow));
+    uint64_t answers_left;
 
-    if (publisher->is_answered && flow_get(&flow->answered) < behind)
-        behind = flow_get(&flow->answered);
-    return published - behind < flow->window_messages ? flow->window_messages - (published - behind) : 0;
+    if (!publisher->is_answered)
+        return left;
+    answers_left = window_less(flow->answer_window_messages, published - flow_get(&flow->answered));
+    return answers_left < left ? answers_left : left;
 }
 
 /* How many messages are due by the rate and not sent yet. */

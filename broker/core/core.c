@@ -247,10 +247,13 @@ int core_step(struct core *c, const struct event *ev, struct effects *out)
 
 uint64_t core_next_ms(const struct core *c)
 {
-    bool more = !list_empty(&c->later) || !list_empty(&c->kicked) || c->facts.count > 0 ||
-                (c->journalling && !list_empty(&c->dirty_streams));
+    bool more = !list_empty(&c->later) || !list_empty(&c->kicked) ||
+                (c->journalling && c->facts.count == 0 && !list_empty(&c->dirty_streams));
+    uint64_t timer_ms = wheel_next_ms(&c->wheel), facts_ms = journal_next_ms(c);
 
-    return more ? c->now_ms : wheel_next_ms(&c->wheel);
+    if (more)
+        return c->now_ms;
+    return timer_ms < facts_ms ? timer_ms : facts_ms;
 }
 
 /* ---- life ---- */

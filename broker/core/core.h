@@ -155,6 +155,7 @@ struct core_options {
     uint32_t waiters_per_connection_max;     /* long polls and pushes */
     uint32_t waits_max;                      /* of all connections, one for each queue they wait for */
     uint64_t in_flight_per_queue_max;        /* messages; SQS: 120,000 */
+    uint64_t serve_bytes_max;                /* what one SERVE gives, but for its last delivery */
     uint64_t ephemeral_backlog_messages_max; /* of an ephemeral subscription, beyond which the oldest are
                                                 dropped */
     uint64_t ephemeral_backlog_bytes_max;

@@ -1,11 +1,18 @@
 /* The facts of a turn: each durable change is written down where it happens, to stand in the turn's commit.
  *
  * Room is reserved before the change, so a change that is made is written. What happens between COMMIT and the
- * end of the turn (deliveries in auto mode, pushes that end) stands in the next turn's commit, which comes at
- * once. Nothing is written of ephemeral queues, nor while facts are replayed. */
+ * end of the turn (deliveries in auto mode, pushes that end) stands in the next commit, which comes
+ * soon. Nothing is written of ephemeral queues, nor while facts are replayed. */
 #include "state.h"
 
-enum { FACTS_TURN_BYTES_MAX = 1024 * 1024 };
+enum {
+    FACTS_TURN_BYTES_MAX = 1024 * 1024,
+
+    /* For how long, and up to how many, facts that nobody waits for wait for a commit that comes anyway. Alone, these few bytes
+     * would take the disk as long as a write of many messages does, and those that come meanwhile would have to wait. */
+    FACTS_WAIT_MS = 5,
+    FACTS_WAIT_BYTES_MAX = 64 * 1024
+};
 
 int journal_reserve(struct core *c, size_t count)
 {
@@ -22,10 +29,26 @@ uint64_t core_fact_bytes(const struct core *c)
     return c->facts.length;
 }
 
+bool journal_due(const struct core *c)
+{
+    return c->facts.count > 0 &&
+           (c->draining || c->facts.length >= FACTS_WAIT_BYTES_MAX || c->now_ms >= c->facts_due_ms);
+}
+
+uint64_t journal_next_ms(const struct core *c)
+{
+    if (c->facts.count == 0)
+        return UINT64_MAX;
+    return journal_due(c) ? c->now_ms : c->facts_due_ms;
+}
+
 static void journal(struct core *c, const struct fact *fact)
 {
-    if (c->journalling)
-        facts_add(&c->facts, fact);
+    if (!c->journalling)
+        return;
+    if (c->facts.count == 0)
+        c->facts_due_ms = c->now_ms + FACTS_WAIT_MS;
+    facts_add(&c->facts, fact);
 }
 
 /* ---- what there is ---- */

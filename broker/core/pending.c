@@ -45,6 +45,11 @@ struct pending *pending_push(struct core *c, enum pending_kind kind, uint64_t co
     return p;
 }
 
+bool pending_waits_for(const struct core *c, uint64_t commit)
+{
+    return c->pending.count > 0 && last_pending(c)->commit >= commit;
+}
+
 /* ---- answers ---- */
 
 /* The commit with which everything so far is safe: this turn's, if it has anything to commit, or the last one. */

@@ -6,13 +6,8 @@
 #include "state.h"
 
 enum {
-    SLICES_MAX = 1024,     /* in one delivery */
-    SLICE_COST_BYTES = 48, /* of a slice's fields, counted against FANQ_DELIVERY_BYTES_MAX */
-
-    /* What one SERVE gives, but for its last delivery. The rest waits for the next turn, which comes at once:
-     * a thousand long polls that find a backlog must not hold up everybody else while it is sent, nor fill the
-     * memory with what their sockets do not take. */
-    SERVE_BYTES_MAX = 16 * 1024 * 1024
+    SLICES_MAX = 1024,    /* in one delivery */
+    SLICE_COST_BYTES = 48 /* of a slice's fields, counted against FANQ_DELIVERY_BYTES_MAX */
 };
 
 struct plan {
@@ -368,9 +363,11 @@ static struct consumer *next_in_line(const struct core *c, const struct queue *q
     return NULL;
 }
 
+/* The rest waits for the next turn, which comes at once: a thousand long polls that find a backlog must not hold up
+ * everybody else while it is sent, nor fill the memory with what their sockets do not take. */
 static bool served_enough(const struct core *c)
 {
-    return c->served_bytes >= SERVE_BYTES_MAX;
+    return c->served_bytes >= c->options.serve_bytes_max;
 }
 
 static int queue_serve(struct core *c, struct queue *q, struct effects *out)

@@ -302,8 +302,9 @@ struct core {
     uint64_t next_commit, synced;
     struct pending_ring pending;
 
-    bool journalling;   /* durable, and not being recovered */
-    struct facts facts; /* of this turn, and of the end of the one before */
+    bool journalling;      /* durable, and not being recovered */
+    struct facts facts;    /* that no commit holds yet */
+    uint64_t facts_due_ms; /* if there are any: when they are committed at the latest */
 
     struct list dirty_streams;
     struct list kicked;    /* queues that may have something to give */
@@ -359,6 +360,8 @@ int settle_streams(struct core *c, struct effects *out);
 
 int pending_reserve(struct core *c, size_t count);
 struct pending *pending_push(struct core *c, enum pending_kind kind, uint64_t commit); /* reserved before */
+bool pending_waits_for(const struct core *c,
+                       uint64_t commit); /* something does, for it or for one behind it */
 /* Answers when the turn's commit is synced; neighbouring requests of a connection share an entry. Reserved before. */
 void answer_ok_with_commit(struct core *c, uint32_t connection, uint64_t id);
 struct pending *answer_with_commit(struct core *c, enum pending_kind kind, uint32_t connection, uint64_t id);
@@ -375,6 +378,8 @@ int pending_answer(struct core *c, const struct pending *p, struct effects *out)
 /* Room for `count` facts without names and one with. 0 or FANQ_ERR_NOMEM; nothing to do unless facts are written. */
 int journal_reserve(struct core *c, size_t count);
 bool journal_full(const struct core *c); /* the turn has facts enough: what can wait goes to the next one */
+bool journal_due(const struct core *c);  /* there are facts that waited long enough, or are many */
+uint64_t journal_next_ms(const struct core *c); /* when that will be; UINT64_MAX: there are none */
 void journal_queue(struct core *c, const struct queue *q);
 void journal_queue_end(struct core *c, struct queue *q); /* nothing more is written of it */
 void journal_topic(struct core *c, const struct topic *t);

@@ -292,10 +292,11 @@ int commit_step(struct core *c, bool always, struct effects *out)
 {
     int err = 0;
 
-    if (always || !list_empty(&c->staged_streams) || c->facts.count > 0)
-        err = commit_make(c, out); /* what is pending without it belongs to earlier commits */
-    if (err == 0 && c->journalling)
-        err = settle_streams(c, out);
+    if (always || !list_empty(&c->staged_streams) || pending_waits_for(c, c->next_commit) || journal_due(c))
+        err = commit_make(c, out);
+    if (err == 0 && c->journalling && c->facts.count == 0)
+        err = settle_streams(
+            c, out); /* the facts that say what is not needed stand in the last commit, or before */
     return err;
 }
 

@@ -168,6 +168,7 @@ static int make_core(struct shell *s)
             .waiters_per_connection_max = (uint32_t)config->waiters_per_connection_max,
             .waits_max = (uint32_t)config->waits_max,
             .in_flight_per_queue_max = config->in_flight_per_queue_max,
+            .serve_bytes_max = storage_serve_bytes(s),
             .ephemeral_backlog_messages_max = config->ephemeral_backlog_messages_max,
             .ephemeral_backlog_bytes_max = config->ephemeral_backlog_bytes_max,
         },

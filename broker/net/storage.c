@@ -17,7 +17,13 @@
 enum {
     SEGMENT_BYTES_MIN = 64 * 1024 * 1024,
     SEGMENTS_MIN = 5, /* with fewer, what is left of old segments may never be moved */
-    COMMIT_OVERHEAD_BYTES_MAX = 8 * 1024 * 1024 /* block headers and facts of a batch */
+    COMMIT_OVERHEAD_BYTES_MAX = 8 * 1024 * 1024, /* block headers and facts of a batch */
+
+    /* One commit is written while the next is made, and its messages go out while that is written. What a sync costs however
+     * little is synced must not become much of it, nor what a turn costs of that. */
+    LOG_BATCH_BYTES = 128 * 1024,
+    LOG_SERVE_BYTES = 256 * 1024,
+    MEMORY_SERVE_BYTES = 16 * 1024 * 1024
 };
 
 /* A segment of which half takes the largest commit. */
@@ -245,6 +251,16 @@ uint64_t storage_room(const struct shell *s)
     return s->log != NULL ? log_room(s->log) : tail_room(s->tail);
 }
 
+size_t storage_batch_bytes(const struct shell *s)
+{
+    return s->log != NULL ? LOG_BATCH_BYTES : INPUT_TURN_BYTES;
+}
+
+uint64_t storage_serve_bytes(const struct shell *s)
+{
+    return s->log != NULL ? LOG_SERVE_BYTES : MEMORY_SERVE_BYTES;
+}
+
 bool storage_wants_commit(const struct shell *s)
 {
     return s->log != NULL && log_wants_witness(s->log, s->now_ms);
@@ -263,7 +279,7 @@ uint64_t storage_next_ms(const struct shell *s)
 
 bool storage_settled(const struct shell *s)
 {
-    return s->log == NULL || log_is_answered(s->log);
+    return s->log == NULL || (core_fact_bytes(s->core) == 0 && log_is_answered(s->log));
 }
 
 const char *storage_mode(const struct shell *s)

@@ -23,7 +23,6 @@
 #include "upkeep.h"
 
 enum {
-    BATCH_BYTES_MAX = INPUT_TURN_BYTES, /* of requests; the last one may exceed it */
     BATCH_REQUESTS_MAX = 16 * 1024,
     BATCH_EFFECTS_MAX = 16 * 1024,
     BATCH_ANSWER_BYTES_MAX = 4 * 1024 * 1024, /* what answers refer to: names, slices */
@@ -31,7 +30,7 @@ enum {
 
 bool shell_batch_full(const struct shell *s)
 {
-    return s->batch_bytes >= BATCH_BYTES_MAX || s->batch_requests >= BATCH_REQUESTS_MAX ||
+    return s->batch_bytes >= storage_batch_bytes(s) || s->batch_requests >= BATCH_REQUESTS_MAX ||
            s->effects.count >= BATCH_EFFECTS_MAX || s->effects.arena.taken_bytes >= BATCH_ANSWER_BYTES_MAX;
 }
 

@@ -56,6 +56,7 @@ struct sim_options sim_options_default(uint64_t seed)
                  .waiters_per_connection_max = 1000,
                  .waits_max = 1000000,
                  .in_flight_per_queue_max = 120000,
+                 .serve_bytes_max = 16 * 1024 * 1024,
                  .ephemeral_backlog_messages_max = 100000,
                  .ephemeral_backlog_bytes_max = 64 * 1024 * 1024},
     };

@@ -229,6 +229,7 @@ static struct sim_options faults_choose(struct rng *r, uint64_t seed)
     options.absent_age_ms_max = one_of(r, 0, 100, 1000, 10000);
     options.fetch_delay_ms_max = one_of(r, 0, 5, 50, 1000);
     options.nomem_percent = one_of(r, 0, 0, 5, 100);
+    options.core.serve_bytes_max = one_of(r, 100, 10000, 256 * 1024, 16 * 1024 * 1024);
     options.fail_malloc_at = failing_malloc_fail_at;
     options.slow_percent = one_of(r, 0, 0, 5, 50);
     options.late_effects_percent = one_of(r, 0, 0, 50, 90);

@@ -268,6 +268,90 @@ TEST(timeouts_of_one_turn_are_bounded)
     script_free(s);
 }
 
+/* ---- facts that nobody waits for ---- */
+
+/* One queue of a durable core whose messages are deleted as they go out, to connection 1. Trims are shown. */
+static struct script *durable_auto_jobs(void)
+{
+    struct sim_options options = sim_options_default(1);
+    struct script *s;
+
+    options.core.durable = true;
+    s = script_new(&options);
+    script_queue(s, "jobs", 100);
+    script_push(s, 1, "jobs", FANQ_PUSH_AUTO, 1000);
+    script_advance_ms(s, 10);
+    s->show_answers = s->show_trims = true;
+    s->sim->options.core.durable = false; /* the simulation makes no commits of its own accord */
+    return s;
+}
+
+/* Neither a commit alone, nor a turn at once; and what was deleted stays until the commit that says so is safe. */
+TEST(deliveries_in_auto_mode_wait_a_little_for_their_commit)
+{
+    struct script *s = durable_auto_jobs();
+    uint64_t appended;
+
+    script_send(s, 0, "jobs", "a b");
+    appended = s->sim->appended;
+    assert_int_equal(core_next_ms(s->sim->core), s->sim->now_ms + 5);
+    script_advance_ms(s, 4);
+    EXPECT_TRACE(s, " 10 published 0+2 by 0\n"
+                    " 10 deliver jobs: a b to 1\n");
+    assert_int_equal(s->sim->appended, appended);
+    script_advance_ms(s, 1);
+    EXPECT_TRACE(s, " 15 trim 2\n");
+    assert_int_equal(s->sim->appended, appended + 1);
+    assert_true(core_next_ms(s->sim->core) > s->sim->now_ms + 1000);
+    script_free(s);
+}
+
+TEST(they_go_with_the_next_commit)
+{
+    struct script *s = durable_auto_jobs();
+    uint64_t appended;
+
+    script_send(s, 0, "jobs", "a b");
+    appended = s->sim->appended;
+    script_send(s, 0, "jobs", "c");
+    EXPECT_TRACE(s, " 10 published 0+2 by 0\n"
+                    " 10 deliver jobs: a b to 1\n"
+                    " 10 published 2+1 by 0\n"
+                    " 10 trim 2\n"
+                    " 10 deliver jobs: c to 1\n");
+    assert_int_equal(s->sim->appended, appended + 1);
+    script_free(s);
+}
+
+TEST(an_answer_that_depends_on_them_makes_their_commit)
+{
+    struct script *s = durable_auto_jobs();
+    uint64_t appended;
+
+    script_send(s, 0, "jobs", "a b");
+    appended = s->sim->appended;
+    script_topic(s, "news");
+    assert_int_equal(s->sim->appended, appended + 1);
+    assert_true(core_next_ms(s->sim->core) > s->sim->now_ms + 1000);
+    script_free(s);
+}
+
+TEST(nothing_waits_when_the_broker_stops)
+{
+    struct script *s = durable_auto_jobs();
+    uint64_t appended;
+
+    script_send(s, 0, "jobs", "a b");
+    appended = s->sim->appended;
+    assert_true(core_fact_bytes(s->sim->core) > 0);
+    script_begin(s);
+    sim_drain(s->sim);
+    script_end(s);
+    assert_int_equal(core_fact_bytes(s->sim->core), 0);
+    assert_int_equal(s->sim->appended, appended + 1);
+    script_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +365,10 @@ int main(void)
         cmocka_unit_test(queue_that_becomes_early_gets_what_is_on_its_way),
         cmocka_unit_test(queue_that_ceases_to_be_early_waits_again),
         cmocka_unit_test(timeouts_of_one_turn_are_bounded),
+        cmocka_unit_test(deliveries_in_auto_mode_wait_a_little_for_their_commit),
+        cmocka_unit_test(they_go_with_the_next_commit),
+        cmocka_unit_test(an_answer_that_depends_on_them_makes_their_commit),
+        cmocka_unit_test(nothing_waits_when_the_broker_stops),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,7 +61,8 @@ static struct core *core_about_to_deliver(struct fanq_records *record, uint64_t 
                                                      .queues_max = 2,
                                                      .waiters_per_connection_max = LARGE_COUNT,
                                                      .waits_max = LARGE_COUNT,
-                                                     .in_flight_per_queue_max = LARGE_COUNT},
+                                                     .in_flight_per_queue_max = LARGE_COUNT,
+                                                     .serve_bytes_max = 16 * 1024 * 1024},
                               &c),
                      0);
     step(c, &(struct event){.kind = EVENT_TURN, .turn = {1, 1, UINT64_MAX}});
