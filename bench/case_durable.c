@@ -18,8 +18,8 @@
 enum {
     SIZE = 128,
     QUEUES = 4,
-    ANSWER_WINDOW_BYTES = 320 * 1024, /* under way to the disk: half is written while half is made */
-    WINDOW_BYTES = 2048 * 1024,       /* under way to the subscribers; more, and caches count */
+    ANSWER_WINDOW_BYTES = 256 * 1024, /* under way to the disk: half is written while half is made */
+    WINDOW_BYTES = 2048 * 1024,       /* under way to the subscribers */
     TRAIN_BYTES = 32 * 1024,
     READY_MS = 2000, /* uncounted, until the broker's files are written a second time */
     WARMUP_MS = 200,
