@@ -19,9 +19,7 @@ enum {
     SEGMENTS_MIN = 5, /* with fewer, what is left of old segments may never be moved */
     COMMIT_OVERHEAD_BYTES_MAX = 8 * 1024 * 1024, /* block headers and facts of a batch */
 
-    /* One commit is written while the next is made, and its messages go out while that is written. What a sync costs however
-     * little is synced must not become much of it, nor what a turn costs of that. */
-    LOG_BATCH_BYTES = 128 * 1024,
+    /* With a log what comes in is looked at often while much goes out: the disk rests until there is a commit. */
     LOG_SERVE_BYTES = 256 * 1024,
     MEMORY_SERVE_BYTES = 16 * 1024 * 1024
 };
@@ -249,11 +247,6 @@ void storage_fetch(struct shell *s, uint64_t stream, uint64_t first_seq, uint64_
 uint64_t storage_room(const struct shell *s)
 {
     return s->log != NULL ? log_room(s->log) : tail_room(s->tail);
-}
-
-size_t storage_batch_bytes(const struct shell *s)
-{
-    return s->log != NULL ? LOG_BATCH_BYTES : INPUT_TURN_BYTES;
 }
 
 uint64_t storage_serve_bytes(const struct shell *s)

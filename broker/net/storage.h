@@ -27,9 +27,7 @@ void storage_append(struct shell *s, const struct commit *commit);
 void storage_fetch(struct shell *s, uint64_t stream, uint64_t first_seq, uint64_t count);
 uint64_t storage_room(const struct shell *s);
 
-/* The bytes of requests that are one commit, and the bytes that are delivered before the next requests are looked at. With a
- * log both are short: the disk rests until a commit is made. */
-size_t storage_batch_bytes(const struct shell *s);
+/* How many bytes are delivered before the next requests are looked at. */
 uint64_t storage_serve_bytes(const struct shell *s);
 
 /* Whether the next COMMIT is to be made in any case. */

@@ -1,7 +1,8 @@
 /* The turn: what libuv's callbacks collected becomes events, the core's answers become writes.
  *
- * A turn is one or more batches. A batch is one commit: its size is bounded in bytes, for the tail must take
- * it whole, and in requests and what answers them, for a flood of tiny requests would make many times its own
+ * A turn is one or more batches. A batch is one commit: its size is bounded in bytes, so that the log thread gets
+ * something to write while the next batch is made, and that it is still in the processor's cache when it is
+ * delivered; and in requests and what answers them, for a flood of tiny requests would make many times its own
  * size of answers before the first one is written and its sender found not to read.
  *
  *     TURN -> requests -> news -> COMMIT, append -> SERVE -> write each connection once -> trim
@@ -23,6 +24,7 @@
 #include "upkeep.h"
 
 enum {
+    BATCH_BYTES_MAX = 128 * 1024, /* of requests; the last one may exceed it */
     BATCH_REQUESTS_MAX = 16 * 1024,
     BATCH_EFFECTS_MAX = 16 * 1024,
     BATCH_ANSWER_BYTES_MAX = 4 * 1024 * 1024, /* what answers refer to: names, slices */
@@ -30,7 +32,7 @@ enum {
 
 bool shell_batch_full(const struct shell *s)
 {
-    return s->batch_bytes >= storage_batch_bytes(s) || s->batch_requests >= BATCH_REQUESTS_MAX ||
+    return s->batch_bytes >= BATCH_BYTES_MAX || s->batch_requests >= BATCH_REQUESTS_MAX ||
            s->effects.count >= BATCH_EFFECTS_MAX || s->effects.arena.taken_bytes >= BATCH_ANSWER_BYTES_MAX;
 }
 
