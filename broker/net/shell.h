@@ -95,6 +95,9 @@ struct shell {
     struct upkeep upkeep;
     struct list backups; /* backup.c's */
     uint32_t backup_count;
+    uint32_t backup_holds;       /* of them hold the log */
+    uint64_t backup_chain_ms;    /* since when it is held without a break */
+    uint64_t backup_rest_end_ms; /* before that no new hold begins */
     bool running;
     bool stopping; /* the loop's own handles are closing */
 

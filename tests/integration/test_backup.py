@@ -20,6 +20,7 @@ FANQ = os.environ["FANQ"]
 BACKUP, BACKUP_END, R_BACKUP = 27, 28, 78
 E_INVALID, E_BACKUP_ENDED = 1, 26
 SEGMENT_BYTES = 64 * MIB
+TOO_LONG = "it took longer than backup_ms_max, with those that it overlapped"
 
 
 def fanq_command(url, *words):
@@ -58,6 +59,16 @@ class Backup(Durable):
     def holders(self):
         with DurableClient(self.broker.port) as client:
             return client.ask(STATS)[2]["backups"]
+
+    def churn(self, c, segments):
+        """Sends and deletes as much as so many segments hold. Gives how many there were at the most."""
+        body, most = os.urandom(MIB - 1000), 0
+        for _ in range(segments * 6):
+            for _ in range(10):
+                c.put("q", body)
+            c.take_all("q")
+            most = max(most, c.ask(STATS)[2]["segments"])
+        return most
 
     def on_copy(self, name="copy"):
         """A broker on the copy, and a client of it."""
@@ -287,13 +298,6 @@ class Held(Backup):
                 found[name] = hashlib.sha256(data).hexdigest()
         return found
 
-    def churn(self, c, segments):
-        """Sends and deletes as much as so many segments hold."""
-        body = os.urandom(MIB - 1000)
-        for _ in range(segments * 60):
-            c.put("q", body)
-            c.take_all("q")
-
     def test_the_files_stay_as_they_are_and_go_afterwards(self):
         c = self.start("--fsync", "none")
         c.make("q")
@@ -346,7 +350,7 @@ class Held(Backup):
         holder = self.connect()
         self.assertEqual(holder.ask(BACKUP)[0], R_BACKUP)
         time.sleep(0.5)
-        self.assertEqual(holder.ask(BACKUP_END)[2:], [E_BACKUP_ENDED, "it took longer than backup_ms_max"])
+        self.assertEqual(holder.ask(BACKUP_END)[2:], [E_BACKUP_ENDED, TOO_LONG])
         self.assertEqual(holder.ask(BACKUP)[0], R_BACKUP)  # there may be another
         self.assertEqual(holder.ask(BACKUP_END)[0], R_OK)
         blocked = Blocked(self)
@@ -373,6 +377,81 @@ class Held(Backup):
                 self.assertLess(refused, 1000, "the space does not come back")
                 time.sleep(0.02)
         self.assertEqual(holder.ask(BACKUP_END)[2], E_BACKUP_ENDED)
+
+
+class TakingTurns(Backup):
+    """Holds without a pause between them, under load: the log gives space back all the same."""
+    SEGMENTS = 16
+
+    def ended_at_last(self, hold_on):
+        """hold_on(over, figures): takes one hold after the other until over is set."""
+        c = self.start("--fsync", "none", "--backup-ms-max", "300ms")
+        c.make("q")
+        over, figures = threading.Event(), {"begun": 0, "ended": 0}
+        holder = threading.Thread(target=hold_on, args=(over, figures))
+        holder.start()
+        try:
+            most = self.churn(c, self.SEGMENTS)
+        finally:
+            over.set()
+            holder.join()
+        self.assertLess(most, self.SEGMENTS * 2 // 3)
+        self.assertGreaterEqual(figures["begun"], 4)
+        return figures
+
+    def test_an_end_and_a_beginning_in_one_write(self):
+        def hold_on(over, figures):
+            with DurableClient(self.broker.port, timeout=30) as holder:
+                while not over.is_set():
+                    holder.send(frame(BACKUP_END, 1) + frame(BACKUP, 2))
+                    self.assertEqual(holder.read()[1], 1)
+                    figures["begun"] += holder.read()[0] == R_BACKUP  # else the disk was not still in time
+
+        self.ended_at_last(hold_on)
+
+    def test_two_connections(self):
+        def hold_on(over, figures):
+            holders = [DurableClient(self.broker.port, timeout=30) for _ in range(2)]
+            self.assertEqual([holder.ask(BACKUP)[0] for holder in holders], [R_BACKUP] * 2)
+            while not over.is_set():
+                for holder in holders:
+                    if holder.ask(BACKUP_END)[0] == R_ERROR:
+                        figures["ended"] += 1
+                    figures["begun"] += holder.ask(BACKUP)[0] == R_BACKUP
+                    time.sleep(0.01)
+            for holder in holders:
+                holder.close()
+
+        self.assertGreaterEqual(self.ended_at_last(hold_on)["ended"], 2)
+
+    def test_a_later_one_ends_with_the_first(self):
+        self.start("--backup-ms-max", "1s")
+        first, second = self.connect(), self.connect()
+        since = time.monotonic()
+        self.assertEqual(first.ask(BACKUP)[0], R_BACKUP)
+        time.sleep(0.7)
+        self.assertEqual(second.ask(BACKUP)[0], R_BACKUP)
+        self.assertEqual(first.ask(BACKUP_END)[0], R_OK)
+        time.sleep(0.5)
+        self.assertEqual(second.ask(BACKUP_END)[2:], [E_BACKUP_ENDED, TOO_LONG])
+        self.assertEqual(second.ask(BACKUP)[0], R_BACKUP)  # after a rest; and with all its time
+        self.assertGreater(time.monotonic() - since, 1.9)
+        time.sleep(0.7)
+        self.assertEqual(second.ask(BACKUP_END)[0], R_OK)
+
+    def test_who_waits_may_go_and_cannot_end_what_has_not_begun(self):
+        self.start("--backup-ms-max", "5s")
+        first, second = self.connect(), self.connect()
+        self.assertEqual(first.ask(BACKUP)[0], R_BACKUP)
+        time.sleep(1)
+        self.assertEqual(first.ask(BACKUP_END)[0], R_OK)
+        second.start(BACKUP)
+        self.assertEqual(second.ask(BACKUP_END)[2], E_INVALID)
+        self.assertEqual(second.ask(BACKUP)[2], E_INVALID)
+        self.assertEqual(self.holders(), 1)
+        second.close()
+        self.assertTrue(wait_until(lambda: self.holders() == 0))
+        self.assertEqual(first.ask(BACKUP)[0], R_BACKUP)
 
 
 if __name__ == "__main__":
