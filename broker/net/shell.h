@@ -8,7 +8,8 @@
  * Parts:    shell.c: start, signals, stop; turn.c: the turn; listener.c, connection.c, input.c, output.c:
  *           the sockets; native.c: the protocol; backup.c: copies of the directory; pool.c: buffers.
  * Stopping: SIGTERM or SIGINT: no new connections, the core drains, answers go out, connections are
- *           closed; the loop ends when the last is gone. A second signal ends at once.
+ *           closed; the loop ends when the last is gone, and the log's threads when all is on the disk. A second
+ *           signal ends at once.
  *
  * The struct is open to the files of this folder alone. */
 #pragma once

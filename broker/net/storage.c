@@ -175,6 +175,9 @@ void storage_stop(struct shell *s)
 {
     if (s->log == NULL)
         return;
+    if (s->recovered && !log_is_answered(s->log)) /* the drain has not waited for it either */
+        NOTICE_WARNING("the disk is slow: what was not answered is still being written",
+                       "hint=\"another signal ends at once\"");
     log_stop(s->log);
     if (s->recovered)
         log_rest(s->log, s->core, s->wall_ms);
