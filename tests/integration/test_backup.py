@@ -170,6 +170,104 @@ class UnderLoad(Backup):
         self.assertLessEqual(all_sent, {self.body(r) for r in c.take_all("kept")})
 
 
+class KilledMeanwhile(Backup):
+    """Power cuts do not wait for backups: the original has all that was answered, and half a copy is none."""
+    BODY_BYTES = 20000
+
+    def publish_on(self, first, sent):
+        """Until the broker is gone."""
+        try:
+            with DurableClient(self.broker.port) as c:
+                for i in range(first, 10 ** 9, 8):
+                    bodies = [b"%d." % (i + k) for k in range(8)]
+                    c.put("q", *[body.ljust(self.BODY_BYTES, b"x") for body in bodies])
+                    sent.update(bodies)
+        except (EOFError, ConnectionError):
+            pass
+
+    @staticmethod
+    def bodies(client):
+        """Without taking any."""
+        at, found = None, set()
+        while True:
+            reply = client.ask(PEEK, "q", 1000, MIB, 7, at)
+            found |= {r[1:].partition(b".")[0] + b"." for s in reply[3] for r in s[6]}
+            at = reply[2]
+            if at is None:
+                return found
+
+    def load(self, sent, messages):
+        """Publishers until the broker is gone; there are so many messages more when this returns."""
+        enough = len(sent) + messages
+        threads = [threading.Thread(target=self.publish_on, args=(n * 10 ** 8 + enough * 10, sent)) for n in range(2)]
+        for thread in threads:
+            thread.start()
+        self.assertTrue(wait_until(lambda: len(sent) >= enough, 60))
+        return threads
+
+    def kill_and_start(self, threads):
+        self.broker.signal(signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+        return self.again()
+
+    def test_the_broker(self):
+        """In the middle for certain."""
+        sent = set()
+        self.start().make("q")
+        threads = self.load(sent, 2000)
+        blocked = Blocked(self)
+        self.assertEqual(self.holders(), 1)
+        at_first = len(sent)
+        self.assertTrue(wait_until(lambda: len(sent) > at_first + 5000, 60))
+        self.broker.signal(signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+        code, text = blocked.let_go()
+        self.assertEqual(code, 5, text)
+        self.assertIn("the connection to the broker was lost, and the backup with it", text)
+        self.assertEqual(os.listdir(self.targets), [])
+        c = self.again()
+        self.assertLessEqual(sent, self.bodies(c))
+        self.assertEqual(self.holders(), 0)
+        self.end()
+        self.assertEqual(self.check()[0], 0)
+
+    def test_both(self):
+        """At any moment, client and broker: what is left is refused, or has all that was answered before."""
+        sent, whole = set(), 0
+        c = self.start()
+        c.make("q")
+        for i, delay_ms in enumerate((0, 5, 20, 50, 100, 400)):
+            threads = self.load(sent, 500)
+            before = set(list(sent))
+            backup = fanq_command(self.url(), "backup", self.target("copy%d" % i), "--no-check")
+            time.sleep(delay_ms / 1000)
+            backup.kill()
+            c = self.kill_and_start(threads)
+            finish(backup)
+            whole += self.look_at(self.target("copy%d" % i), before)
+            self.assertLessEqual(sent, self.bodies(c))
+        self.assertLess(whole, 6)
+
+    def look_at(self, path, before):
+        """Whether it is a whole copy."""
+        for copy in path, path + ".new":
+            if not os.path.exists(copy) or os.listdir(copy) == []:
+                continue
+            if "identity" in os.listdir(copy):
+                with Broker("--dir", copy) as b, DurableClient(b.port) as client:
+                    self.assertLessEqual(before, self.bodies(client))
+                return True
+            code, _, text = broker.run("--port", "0", "--dir", copy)
+            self.assertEqual(code, 1, text)
+            self.assertIn("it is not a fanq directory", text)
+            code, text = finish(fanq_command(self.url(), "backup", path))
+            self.assertEqual(code, 1, text)
+            self.assertIn("one was cut off there: remove it", text)
+        return False
+
+
 class Refused(Backup):
     def test_a_broker_in_memory(self):
         with Broker() as b:
