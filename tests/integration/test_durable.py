@@ -422,6 +422,26 @@ class Directories(Durable):
             file.write(good)
         self.assertEqual(self.start().info("q")[0], R_QUEUE)
 
+    def test_damaged_epoch(self):
+        """A start refuses it, and a check says so; none at all is well, as in a copy."""
+        self.make()
+        self.assertEqual(self.check()[0], 0)
+        length = os.stat(self.path("epoch")).st_size
+        for damage in (lambda: self.flip("epoch", 9), lambda: os.truncate(self.path("epoch"), length - 1),
+                       lambda: os.truncate(self.path("epoch"), 0)):
+            damage()
+            text = self.refused()
+            code, check_text = self.check()
+            self.assertEqual(code, 1, check_text)
+            for told in text, check_text:
+                self.assertIn("its file 'epoch' is damaged; remove it", told)
+            self.assertIn("damaged, but nothing is lost", check_text)
+        os.unlink(self.path("epoch"))
+        code, text = self.check()
+        self.assertEqual(code, 0, text)
+        self.assertIn("fine", text)
+        self.start()
+
     def test_missing_identity(self):
         """A log without it is not an empty directory to be taken."""
         self.make()
