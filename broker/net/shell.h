@@ -69,6 +69,7 @@ struct shell {
     char *log_path;      /* of its directory, from the root */
     uv_async_t log_news; /* its threads have done something */
     bool log_has_news;
+    bool log_was_short;  /* of disk, when it was last looked at */
     bool recovered;      /* the core has what the log had */
     uint64_t log_synced; /* the newest commit that the core was told of */
     struct effects effects;

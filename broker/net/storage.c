@@ -253,10 +253,22 @@ bool storage_wants_commit(const struct shell *s)
     return s->log != NULL && log_wants_witness(s->log, s->now_ms);
 }
 
+/* That the disk gets short the log reports itself. */
+static void tell_room(struct shell *s)
+{
+    bool is_short = log_is_short(s->log);
+
+    if (s->log_was_short && !is_short)
+        NOTICE_INFO("the disk has room again", "what=\"publishes are taken\"");
+    s->log_was_short = is_short;
+}
+
 void storage_upkeep(struct shell *s)
 {
-    if (s->log != NULL)
-        log_upkeep(s->log, s->core, s->now_ms, s->wall_ms);
+    if (s->log == NULL)
+        return;
+    log_upkeep(s->log, s->core, s->now_ms, s->wall_ms);
+    tell_room(s);
 }
 
 uint64_t storage_next_ms(const struct shell *s)

@@ -291,6 +291,8 @@ class DiskFull(Shim):
             self.room_comes(c)
             first = end
         self.assertGreater(first, 0)
+        self.assertRegex(self.broker.log_text(), 'publishes are refused|cannot prepare a segment')
+        self.assertIn('level=info msg="the disk has room again"', self.broker.log_text())
         full(True)
         end = self.fill(c, first)
         full(False)
