@@ -31,7 +31,7 @@
       "files of the log, which are 64M each; beyond it publishes are refused. At least 192M, or nothing is " \
       "ever taken; 0: as much as the file system has")                                                       \
     X(backup_ms_max, MS, 3600000, 10, 604800000,                                                             \
-      "how long a backup may keep the log from giving space back")                                           \
+      "how long a backup, with those that it overlaps, may keep the log from giving space back")             \
     X(input_bytes_total_max, BYTES, CONFIG_MIB(256), CONFIG_MIB(1), CONFIG_MIB(1048576),                     \
       "requests that have arrived in part, of all connections")                                              \
     X(output_bytes_max, BYTES, CONFIG_MIB(4), CONFIG_KIB(64), CONFIG_MIB(4096),                              \

@@ -101,11 +101,22 @@ static enum check_result verdict(const struct check *c, const struct recovered *
         fprintf(c->out, "damaged\n");
         return CHECK_DAMAGED;
     }
-    /* What was reported all the same is a checkpoint that can be done without. */
+    /* What was reported all the same can be done without: a checkpoint, the epoch. */
     fprintf(c->out, "%s: %" PRIu64 " commits, %" PRIu64 " blocks, %" PRIu64 " messages, %" PRIu64 " facts\n",
             c->reports > 0 ? "damaged, but nothing is lost" : "fine", r->commits, r->blocks, c->records,
             r->fact_count);
     return c->reports > 0 ? CHECK_DAMAGED : CHECK_FINE;
+}
+
+/* A broker does not start on a damaged one, though nothing is lost with it. */
+static int check_epoch(struct check *c, const struct directory *directory)
+{
+    char error[DIRECTORY_ERROR_BYTES];
+    int err = directory_check_epoch(directory, error);
+
+    if (err != 0)
+        print_report(c, error);
+    return err == 0 || err == -EBADMSG ? 0 : FANQ_ERR_IO;
 }
 
 static int check_recovery(struct check *c, const struct directory *directory, struct recovered *r,
@@ -133,6 +144,8 @@ static enum check_result check_log(const struct directory *directory, FILE *out)
     int err = core_new(&options, &c.core);
 
     index_init(&c.index);
+    if (err == 0)
+        err = check_epoch(&c, directory);
     if (err == 0)
         err = check_recovery(&c, directory, &r, &missing);
     if (err == 0)

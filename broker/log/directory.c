@@ -181,6 +181,17 @@ static int epoch_read(const struct directory *d, uint64_t *ret_epoch)
     return err;
 }
 
+int directory_check_epoch(const struct directory *d, char error[DIRECTORY_ERROR_BYTES])
+{
+    uint64_t epoch;
+    int err = epoch_read(d, &epoch);
+
+    if (err == -EBADMSG)
+        return fail(error, err,
+                    "its file 'epoch' is damaged; remove it: a new one is begun above those in the log");
+    return err == 0 || err == -ENOENT ? 0 : fail_to(error, err, "cannot read its file 'epoch'");
+}
+
 /* ---- opening ---- */
 
 /* A name that is in the way of a new log: any but what a start before this one may have left, and what a file system has of
@@ -261,7 +272,6 @@ static int remove_half_made(struct directory *d, char error[DIRECTORY_ERROR_BYTE
 static int open_to_write(struct directory *d, const struct directory_options *options,
                          char error[DIRECTORY_ERROR_BYTES])
 {
-    uint64_t epoch;
     int err = take_lock(d, error);
 
     if (err == 0)
@@ -270,13 +280,7 @@ static int open_to_write(struct directory *d, const struct directory_options *op
         err = identity_make(d, options, error);
     if (err == 0)
         err = remove_half_made(d, error);
-    if (err != 0)
-        return err;
-    err = epoch_read(d, &epoch);
-    if (err == -EBADMSG)
-        return fail(error, err,
-                    "its file 'epoch' is damaged; remove it: a new one is begun above those in the log");
-    return err == 0 || err == -ENOENT ? 0 : fail_to(error, err, "cannot read its file 'epoch'");
+    return err == 0 ? directory_check_epoch(d, error) : err;
 }
 
 int directory_open(const struct directory_options *options, struct directory *ret_directory,

@@ -42,6 +42,10 @@ struct directory_options {
 int directory_open(const struct directory_options *options, struct directory *ret_directory,
                    char error[DIRECTORY_ERROR_BYTES]);
 
+/* Whether the file of the last run's epoch can be relied on; opening to write has asked that. 0, also when there is none, or a
+ * negative errno with a text: -EBADMSG when it is damaged. */
+int directory_check_epoch(const struct directory *d, char error[DIRECTORY_ERROR_BYTES]);
+
 /* Begins a new run: its epoch is on the disk before this returns. Without the file of the last one it is far above all that
  * the log's segments name. 0 or a negative errno. */
 int directory_begin(struct directory *d);

@@ -82,9 +82,8 @@ int spares_begin(struct log *l, char error[LOG_ERROR_BYTES])
 
 static void prepare(struct log *l, uint64_t recycle)
 {
-    log_submit(l,
-               &(struct store_job){.kind = STORE_PREPARE,
-                                   .prepare = {.spare = l->next_spare++, .recycle = recycle, .fill = true}});
+    log_submit(l, &(struct store_job){.kind = STORE_PREPARE,
+                                      .prepare = {.spare = l->next_spare++, .recycle = recycle}});
     l->preparing++;
 }
 

@@ -36,7 +36,6 @@ struct store_job {
             uint64_t spare; /* the number of the spare to make */
             uint64_t
                 recycle; /* the log segment to make it of; STORE_NO_SEGMENT: none, a new file is filled with zeros */
-            bool fill; /* false: not on a copy-on-write file system */
         } prepare;
         struct {
             enum directory_kind segment_kind;

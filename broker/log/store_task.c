@@ -130,7 +130,7 @@ static int prepare_begin(struct store_task *task, struct store_files *files)
         return err;
     task->named = true;
     err = io->size(io->context, task->file, &task->at);
-    task->end = task->job.prepare.fill ? files->directory->segment_bytes : task->at;
+    task->end = files->directory->segment_bytes;
     /* Whether there is room is better known at once than after most of it is taken. */
     return err == 0 && task->at < task->end ? io->allocate(io->context, task->file, task->end) : err;
 }

@@ -12,19 +12,66 @@
 #include "notice.h"
 #include "shell.h"
 
-enum { BACKUPS_MAX = 8 }; /* at a time */
+enum { BACKUPS_MAX = 8 /* at a time */, REST_MS_MIN = 100, REST_MS_MAX = 10 * 1000 };
 
-enum backup_state { BACKUP_ASKED, BACKUP_HELD, BACKUP_ENDED };
+enum backup_state { BACKUP_ASKED, BACKUP_STILLS, BACKUP_HELD, BACKUP_ENDED };
 
 struct backup {
     struct list link; /* in shell.backups */
     const struct connection *connection;
     enum backup_state state;
     uint64_t request_id; /* of the BACKUP */
-    uint64_t end_lsn;
-    uint64_t deadline_ms;
-    const char *why; /* it was ended */
+    uint64_t end_lsn;    /* since it holds */
+    const char *why;     /* it was ended */
 };
+
+/* ---- holds ----
+ *
+ * Holds that overlap are a chain: from the beginning of its first to the end of its last the log gives nothing
+ * back. So the bound is the chain's, or two clients that take turns could keep the log for ever. And behind a chain no
+ * hold begins for a while, or one that ends and begins again in the same turn could.
+ *
+ * The log owes in proportion to how long it was held, so it rests from holds for as long. What it owes is not asked:
+ * while messages come there is always something. At the most REST_MS_MAX, in which it writes the checkpoint that tells
+ * which segments nobody needs, and removes thousands; at the least REST_MS_MIN, so that what is begun comes to its end:
+ * the next hold breaks off the moving of blocks. */
+
+static bool holds(const struct backup *b)
+{
+    return b->state == BACKUP_STILLS || b->state == BACKUP_HELD;
+}
+
+static uint64_t chain_end_ms(const struct shell *s)
+{
+    return s->backup_chain_ms + s->config->backup_ms_max;
+}
+
+static bool may_hold(const struct shell *s)
+{
+    return s->backup_holds > 0 || s->now_ms >= s->backup_rest_end_ms;
+}
+
+static void hold_begin(struct shell *s, struct backup *b)
+{
+    if (s->backup_holds++ == 0)
+        s->backup_chain_ms = s->now_ms;
+    b->end_lsn = log_hold(s->log);
+    b->state = BACKUP_STILLS;
+}
+
+static void hold_end(struct shell *s)
+{
+    uint64_t rest_ms = s->now_ms - s->backup_chain_ms;
+
+    log_unhold(s->log);
+    if (--s->backup_holds > 0)
+        return;
+    if (rest_ms < REST_MS_MIN)
+        rest_ms = REST_MS_MIN;
+    if (rest_ms > REST_MS_MAX)
+        rest_ms = REST_MS_MAX;
+    s->backup_rest_end_ms = s->now_ms + rest_ms;
+}
 
 /* ---- the list ---- */
 
@@ -40,8 +87,8 @@ static struct backup *backup_find(const struct shell *s, const struct connection
 
 static void backup_forget(struct shell *s, struct backup *b)
 {
-    if (b->state != BACKUP_ENDED)
-        log_unhold(s->log);
+    if (holds(b))
+        hold_end(s);
     list_remove(&b->link);
     free(b);
     s->backup_count--;
@@ -53,11 +100,7 @@ static int backup_new(struct shell *s, const struct connection *c, uint64_t requ
 
     if (b == NULL)
         return FANQ_ERR_NOMEM;
-    *b = (struct backup){.connection = c,
-                         .state = BACKUP_ASKED,
-                         .request_id = request_id,
-                         .end_lsn = log_hold(s->log),
-                         .deadline_ms = s->now_ms + s->config->backup_ms_max};
+    *b = (struct backup){.connection = c, .state = BACKUP_ASKED, .request_id = request_id};
     list_init(&b->link);
     list_append(&s->backups, &b->link);
     s->backup_count++;
@@ -90,7 +133,7 @@ static uint64_t *list_segments(struct shell *s, uint64_t end_lsn, struct fanq_ba
 }
 
 /* The files are still: says which. */
-static void hold(struct shell *s, struct backup *b)
+static void tell(struct shell *s, struct backup *b)
 {
     struct connection *c = s->connections[b->connection->number];
     struct fanq_backup_reply told = {.directory = bytes_of(s->log_path),
@@ -186,7 +229,7 @@ void backup_end(struct shell *s, struct connection *c, uint64_t request_id)
 {
     struct backup *b = backup_find(s, c);
 
-    if (b == NULL || b->state == BACKUP_ASKED) {
+    if (b == NULL || b->state == BACKUP_ASKED || b->state == BACKUP_STILLS) {
         native_refuse(s, c, request_id, FANQ_ERR_INVALID, "this connection has no backup to end");
         return;
     }
@@ -205,30 +248,45 @@ void backup_close(struct shell *s, struct connection *c)
         backup_forget(s, b);
 }
 
-/* By us. The client is told when it asks. */
+/* By us. The client is told when it asks, or now, if it has no answer yet. */
 static void cut_off(struct shell *s, struct backup *b, const char *why)
 {
     NOTICE_WARNING("backup ended", "connection=%u why=\"%s\"", b->connection->number, why);
-    if (b->state == BACKUP_ASKED) {
+    if (b->state != BACKUP_HELD) {
         native_refuse(s, s->connections[b->connection->number], b->request_id, FANQ_ERR_BACKUP_ENDED, why);
         backup_forget(s, b);
         return;
     }
-    log_unhold(s->log);
+    hold_end(s);
     b->state = BACKUP_ENDED;
     b->why = why;
 }
 
+/* Gives why it must end, or NULL. */
+static const char *must_end(const struct shell *s, const struct backup *b)
+{
+    if (log_is_short(s->log))
+        return "the broker's disk got short of space";
+    if (holds(b) && s->now_ms >= chain_end_ms(s))
+        return "it took longer than backup_ms_max, with those that it overlapped";
+    return NULL;
+}
+
 static void proceed(struct shell *s, struct backup *b)
 {
+    const char *why;
+
     if (b->state == BACKUP_ENDED)
         return;
-    if (log_is_short(s->log))
-        cut_off(s, b, "the broker's disk got short of space");
-    else if (s->now_ms >= b->deadline_ms)
-        cut_off(s, b, "it took longer than backup_ms_max");
-    else if (b->state == BACKUP_ASKED && log_is_still(s->log, b->end_lsn))
-        hold(s, b);
+    why = must_end(s, b);
+    if (why != NULL) {
+        cut_off(s, b, why);
+        return;
+    }
+    if (b->state == BACKUP_ASKED && may_hold(s))
+        hold_begin(s, b);
+    if (b->state == BACKUP_STILLS && log_is_still(s->log, b->end_lsn))
+        tell(s, b);
 }
 
 void backups_proceed(struct shell *s)
@@ -243,12 +301,10 @@ void backups_proceed(struct shell *s)
 
 uint64_t backups_next_ms(const struct shell *s)
 {
-    uint64_t next_ms = UINT64_MAX;
-
     list_for_each (at, &s->backups) {
         const struct backup *b = container_of(at, struct backup, link);
-        if (b->state != BACKUP_ENDED && b->deadline_ms < next_ms)
-            next_ms = b->deadline_ms;
+        if (b->state != BACKUP_ENDED)
+            return s->backup_holds > 0 ? chain_end_ms(s) : s->backup_rest_end_ms;
     }
-    return next_ms;
+    return UINT64_MAX;
 }

@@ -1,10 +1,10 @@
 /* Backups: clients of this machine that copy the files of the directory while the broker goes on.
  *
- *     ASKED ──the files are still──> HELD ──BACKUP_END, the connection ends──> gone
- *       |                             |
- *       +──disk short, too long───────+──> ENDED: its BACKUP_END is told so
+ *     ASKED ──the log has rested──> STILLS ──the files are still──> HELD ──BACKUP_END, the connection ends──> gone
+ *       |                            |                             |
+ *       +────────────────────────────+──disk short, too long───────+──> ENDED: it is told so
  *
- * While any is ASKED or HELD the log is held (log_hold()), and so grows; therefore the bounds. Loop thread only. */
+ * While any is STILLS or HELD the log is held (log_hold()), and so grows; therefore the bounds, and the rests. Loop thread only. */
 #pragma once
 
 #include <stdint.h>

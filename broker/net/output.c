@@ -145,10 +145,11 @@ static bool rest_pin(struct shell *s, struct output *out, const uint8_t *data, s
     return true;
 }
 
+/* One answer alone may be longer than output_bytes_max: a peer that reads it must get it. */
 static void rest_add(struct shell *s, struct connection *c, const struct piece *piece)
 {
     struct output *out = &c->output;
-    bool kept;
+    bool kept, enough = out->answer_bytes > s->config->output_bytes_max;
 
     if (c->state == CONNECTION_CLOSED)
         return;
@@ -160,7 +161,7 @@ static void rest_add(struct shell *s, struct connection *c, const struct piece *
         out->answer_bytes += piece->length;
     if (!kept)
         connection_lose(c, "out of memory");
-    else if (out->answer_bytes > s->config->output_bytes_max)
+    else if (enough && piece->kind == PIECE_ANSWER)
         connection_lose(c, "does not read its answers");
 }
 
@@ -209,6 +210,7 @@ static void drop_flight(struct shell *s, struct output *out)
     out->flight_buffer = NULL;
 }
 
+/* When the socket took it at once after all this is called before the poll, which would wait. */
 static void on_flight_end(uv_write_t *request, int status)
 {
     struct connection *c = request->data;
@@ -220,6 +222,7 @@ static void on_flight_end(uv_write_t *request, int status)
         connection_lose(c, uv_strerror(status));
     c->output.landed = true;
     connection_news(c);
+    turn_hurry(c->shell);
 }
 
 /* Copies the beginning of the rest; gives how much. */

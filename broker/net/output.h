@@ -8,8 +8,8 @@
  * Full:     when the socket takes less, at most OUTPUT_FLIGHT_BYTES of the rest are copied and given to
  *           uv_write, which can neither be cancelled nor redirected; its end tells that the peer reads
  *           again. The rest beyond waits as chunks: copies, or references whose pages are pinned. Until
- *           it has gone the core serves the connection nothing; answers queue behind, under
- *           output_bytes_max.
+ *           it has gone the core serves the connection nothing; answers queue behind, and one more than
+ *           output_bytes_max closes it.
  * Stalled:  pins of a peer that took nothing for OUTPUT_STALL_MS are turned into copies, so that a dead
  *           reader costs the tail nothing; beyond output_bytes_total_max of copies the longest stalled is
  *           closed. */

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "connection.h"
@@ -27,9 +28,14 @@ static void close_listeners(struct shell *s)
         listener_close(s->listeners[i]);
 }
 
-/* The second signal: nobody is waited for. */
+/* The second signal: nobody is waited for, nor the disk, which may need hours. The next start finds what it would after a kill:
+ * all that was answered. */
 static void abandon(struct shell *s)
 {
+    if (s->log != NULL) {
+        NOTICE_WARNING("stopped at once: what was not answered may be lost", "why=\"a second signal\"");
+        _exit(CONFIG_EXIT_RUNTIME);
+    }
     s->exit_code = CONFIG_EXIT_RUNTIME;
     s->drain_deadline_ms = 0;
 }

@@ -8,7 +8,8 @@
  * Parts:    shell.c: start, signals, stop; turn.c: the turn; listener.c, connection.c, input.c, output.c:
  *           the sockets; native.c: the protocol; backup.c: copies of the directory; pool.c: buffers.
  * Stopping: SIGTERM or SIGINT: no new connections, the core drains, answers go out, connections are
- *           closed; the loop ends when the last is gone. A second signal ends at once.
+ *           closed; the loop ends when the last is gone, and the log's threads when all is on the disk. A second
+ *           signal ends at once.
  *
  * The struct is open to the files of this folder alone. */
 #pragma once
@@ -68,6 +69,7 @@ struct shell {
     char *log_path;      /* of its directory, from the root */
     uv_async_t log_news; /* its threads have done something */
     bool log_has_news;
+    bool log_was_short;  /* of disk, when it was last looked at */
     bool recovered;      /* the core has what the log had */
     uint64_t log_synced; /* the newest commit that the core was told of */
     struct effects effects;
@@ -95,6 +97,9 @@ struct shell {
     struct upkeep upkeep;
     struct list backups; /* backup.c's */
     uint32_t backup_count;
+    uint32_t backup_holds;       /* of them hold the log */
+    uint64_t backup_chain_ms;    /* since when it is held without a break */
+    uint64_t backup_rest_end_ms; /* before that no new hold begins */
     bool running;
     bool stopping; /* the loop's own handles are closing */
 

@@ -179,6 +179,9 @@ void storage_stop(struct shell *s)
 {
     if (s->log == NULL)
         return;
+    if (s->recovered && !log_is_answered(s->log)) /* the drain has not waited for it either */
+        NOTICE_WARNING("the disk is slow: what was not answered is still being written",
+                       "hint=\"another signal ends at once\"");
     log_stop(s->log);
     if (s->recovered)
         log_rest(s->log, s->core, s->wall_ms);
@@ -259,10 +262,22 @@ bool storage_wants_commit(const struct shell *s)
     return s->log != NULL && log_wants_witness(s->log, s->now_ms);
 }
 
+/* That the disk gets short the log reports itself. */
+static void tell_room(struct shell *s)
+{
+    bool is_short = log_is_short(s->log);
+
+    if (s->log_was_short && !is_short)
+        NOTICE_INFO("the disk has room again", "what=\"publishes are taken\"");
+    s->log_was_short = is_short;
+}
+
 void storage_upkeep(struct shell *s)
 {
-    if (s->log != NULL)
-        log_upkeep(s->log, s->core, s->now_ms, s->wall_ms);
+    if (s->log == NULL)
+        return;
+    log_upkeep(s->log, s->core, s->now_ms, s->wall_ms);
+    tell_room(s);
 }
 
 uint64_t storage_next_ms(const struct shell *s)

@@ -20,6 +20,7 @@ FANQ = os.environ["FANQ"]
 BACKUP, BACKUP_END, R_BACKUP = 27, 28, 78
 E_INVALID, E_BACKUP_ENDED = 1, 26
 SEGMENT_BYTES = 64 * MIB
+TOO_LONG = "it took longer than backup_ms_max, with those that it overlapped"
 
 
 def fanq_command(url, *words):
@@ -58,6 +59,16 @@ class Backup(Durable):
     def holders(self):
         with DurableClient(self.broker.port) as client:
             return client.ask(STATS)[2]["backups"]
+
+    def churn(self, c, segments):
+        """Sends and deletes as much as so many segments hold. Gives how many there were at the most."""
+        body, most = os.urandom(MIB - 1000), 0
+        for _ in range(segments * 6):
+            for _ in range(10):
+                c.put("q", body)
+            c.take_all("q")
+            most = max(most, c.ask(STATS)[2]["segments"])
+        return most
 
     def on_copy(self, name="copy"):
         """A broker on the copy, and a client of it."""
@@ -157,6 +168,104 @@ class UnderLoad(Backup):
 
         # And the original has lost nothing by it.
         self.assertLessEqual(all_sent, {self.body(r) for r in c.take_all("kept")})
+
+
+class KilledMeanwhile(Backup):
+    """Power cuts do not wait for backups: the original has all that was answered, and half a copy is none."""
+    BODY_BYTES = 20000
+
+    def publish_on(self, first, sent):
+        """Until the broker is gone."""
+        try:
+            with DurableClient(self.broker.port) as c:
+                for i in range(first, 10 ** 9, 8):
+                    bodies = [b"%d." % (i + k) for k in range(8)]
+                    c.put("q", *[body.ljust(self.BODY_BYTES, b"x") for body in bodies])
+                    sent.update(bodies)
+        except (EOFError, ConnectionError):
+            pass
+
+    @staticmethod
+    def bodies(client):
+        """Without taking any."""
+        at, found = None, set()
+        while True:
+            reply = client.ask(PEEK, "q", 1000, MIB, 7, at)
+            found |= {r[1:].partition(b".")[0] + b"." for s in reply[3] for r in s[6]}
+            at = reply[2]
+            if at is None:
+                return found
+
+    def load(self, sent, messages):
+        """Publishers until the broker is gone; there are so many messages more when this returns."""
+        enough = len(sent) + messages
+        threads = [threading.Thread(target=self.publish_on, args=(n * 10 ** 8 + enough * 10, sent)) for n in range(2)]
+        for thread in threads:
+            thread.start()
+        self.assertTrue(wait_until(lambda: len(sent) >= enough, 60))
+        return threads
+
+    def kill_and_start(self, threads):
+        self.broker.signal(signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+        return self.again()
+
+    def test_the_broker(self):
+        """In the middle for certain."""
+        sent = set()
+        self.start().make("q")
+        threads = self.load(sent, 2000)
+        blocked = Blocked(self)
+        self.assertEqual(self.holders(), 1)
+        at_first = len(sent)
+        self.assertTrue(wait_until(lambda: len(sent) > at_first + 5000, 60))
+        self.broker.signal(signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+        code, text = blocked.let_go()
+        self.assertEqual(code, 5, text)
+        self.assertIn("the connection to the broker was lost, and the backup with it", text)
+        self.assertEqual(os.listdir(self.targets), [])
+        c = self.again()
+        self.assertLessEqual(sent, self.bodies(c))
+        self.assertEqual(self.holders(), 0)
+        self.end()
+        self.assertEqual(self.check()[0], 0)
+
+    def test_both(self):
+        """At any moment, client and broker: what is left is refused, or has all that was answered before."""
+        sent, whole = set(), 0
+        c = self.start()
+        c.make("q")
+        for i, delay_ms in enumerate((0, 5, 20, 50, 100, 400)):
+            threads = self.load(sent, 500)
+            before = set(list(sent))
+            backup = fanq_command(self.url(), "backup", self.target("copy%d" % i), "--no-check")
+            time.sleep(delay_ms / 1000)
+            backup.kill()
+            c = self.kill_and_start(threads)
+            finish(backup)
+            whole += self.look_at(self.target("copy%d" % i), before)
+            self.assertLessEqual(sent, self.bodies(c))
+        self.assertLess(whole, 6)
+
+    def look_at(self, path, before):
+        """Whether it is a whole copy."""
+        for copy in path, path + ".new":
+            if not os.path.exists(copy) or os.listdir(copy) == []:
+                continue
+            if "identity" in os.listdir(copy):
+                with Broker("--dir", copy) as b, DurableClient(b.port) as client:
+                    self.assertLessEqual(before, self.bodies(client))
+                return True
+            code, _, text = broker.run("--port", "0", "--dir", copy)
+            self.assertEqual(code, 1, text)
+            self.assertIn("it is not a fanq directory", text)
+            code, text = finish(fanq_command(self.url(), "backup", path))
+            self.assertEqual(code, 1, text)
+            self.assertIn("one was cut off there: remove it", text)
+        return False
 
 
 class Refused(Backup):
@@ -287,13 +396,6 @@ class Held(Backup):
                 found[name] = hashlib.sha256(data).hexdigest()
         return found
 
-    def churn(self, c, segments):
-        """Sends and deletes as much as so many segments hold."""
-        body = os.urandom(MIB - 1000)
-        for _ in range(segments * 60):
-            c.put("q", body)
-            c.take_all("q")
-
     def test_the_files_stay_as_they_are_and_go_afterwards(self):
         c = self.start("--fsync", "none")
         c.make("q")
@@ -346,7 +448,7 @@ class Held(Backup):
         holder = self.connect()
         self.assertEqual(holder.ask(BACKUP)[0], R_BACKUP)
         time.sleep(0.5)
-        self.assertEqual(holder.ask(BACKUP_END)[2:], [E_BACKUP_ENDED, "it took longer than backup_ms_max"])
+        self.assertEqual(holder.ask(BACKUP_END)[2:], [E_BACKUP_ENDED, TOO_LONG])
         self.assertEqual(holder.ask(BACKUP)[0], R_BACKUP)  # there may be another
         self.assertEqual(holder.ask(BACKUP_END)[0], R_OK)
         blocked = Blocked(self)
@@ -373,6 +475,81 @@ class Held(Backup):
                 self.assertLess(refused, 1000, "the space does not come back")
                 time.sleep(0.02)
         self.assertEqual(holder.ask(BACKUP_END)[2], E_BACKUP_ENDED)
+
+
+class TakingTurns(Backup):
+    """Holds without a pause between them, under load: the log gives space back all the same."""
+    SEGMENTS = 16
+
+    def ended_at_last(self, hold_on):
+        """hold_on(over, figures): takes one hold after the other until over is set."""
+        c = self.start("--fsync", "none", "--backup-ms-max", "300ms")
+        c.make("q")
+        over, figures = threading.Event(), {"begun": 0, "ended": 0}
+        holder = threading.Thread(target=hold_on, args=(over, figures))
+        holder.start()
+        try:
+            most = self.churn(c, self.SEGMENTS)
+        finally:
+            over.set()
+            holder.join()
+        self.assertLess(most, self.SEGMENTS * 2 // 3)
+        self.assertGreaterEqual(figures["begun"], 4)
+        return figures
+
+    def test_an_end_and_a_beginning_in_one_write(self):
+        def hold_on(over, figures):
+            with DurableClient(self.broker.port, timeout=30) as holder:
+                while not over.is_set():
+                    holder.send(frame(BACKUP_END, 1) + frame(BACKUP, 2))
+                    self.assertEqual(holder.read()[1], 1)
+                    figures["begun"] += holder.read()[0] == R_BACKUP  # else the disk was not still in time
+
+        self.ended_at_last(hold_on)
+
+    def test_two_connections(self):
+        def hold_on(over, figures):
+            holders = [DurableClient(self.broker.port, timeout=30) for _ in range(2)]
+            self.assertEqual([holder.ask(BACKUP)[0] for holder in holders], [R_BACKUP] * 2)
+            while not over.is_set():
+                for holder in holders:
+                    if holder.ask(BACKUP_END)[0] == R_ERROR:
+                        figures["ended"] += 1
+                    figures["begun"] += holder.ask(BACKUP)[0] == R_BACKUP
+                    time.sleep(0.01)
+            for holder in holders:
+                holder.close()
+
+        self.assertGreaterEqual(self.ended_at_last(hold_on)["ended"], 2)
+
+    def test_a_later_one_ends_with_the_first(self):
+        self.start("--backup-ms-max", "1s")
+        first, second = self.connect(), self.connect()
+        since = time.monotonic()
+        self.assertEqual(first.ask(BACKUP)[0], R_BACKUP)
+        time.sleep(0.7)
+        self.assertEqual(second.ask(BACKUP)[0], R_BACKUP)
+        self.assertEqual(first.ask(BACKUP_END)[0], R_OK)
+        time.sleep(0.5)
+        self.assertEqual(second.ask(BACKUP_END)[2:], [E_BACKUP_ENDED, TOO_LONG])
+        self.assertEqual(second.ask(BACKUP)[0], R_BACKUP)  # after a rest; and with all its time
+        self.assertGreater(time.monotonic() - since, 1.9)
+        time.sleep(0.7)
+        self.assertEqual(second.ask(BACKUP_END)[0], R_OK)
+
+    def test_who_waits_may_go_and_cannot_end_what_has_not_begun(self):
+        self.start("--backup-ms-max", "5s")
+        first, second = self.connect(), self.connect()
+        self.assertEqual(first.ask(BACKUP)[0], R_BACKUP)
+        time.sleep(1)
+        self.assertEqual(first.ask(BACKUP_END)[0], R_OK)
+        second.start(BACKUP)
+        self.assertEqual(second.ask(BACKUP_END)[2], E_INVALID)
+        self.assertEqual(second.ask(BACKUP)[2], E_INVALID)
+        self.assertEqual(self.holders(), 1)
+        second.close()
+        self.assertTrue(wait_until(lambda: self.holders() == 0))
+        self.assertEqual(first.ask(BACKUP)[0], R_BACKUP)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """A broker whose disk is slow, full, or broken: what it answers, when, and what is there afterwards."""
+import signal
 import time
 import unittest
 
@@ -204,6 +205,50 @@ class Failing(Shim):
         self.assertNotEqual(self.broker.wait(), 0)
 
 
+class Stopping(Shim):
+    """SIGTERM while the disk stands still."""
+    STALL_MS = 8000
+
+    def stall(self):
+        c = self.start("--drain-ms", "300ms")
+        c.make("q")
+        c.put("q", b"answered")
+        self.faults.sync_delay_ms = self.STALL_MS
+        before = self.faults.syncs_begun
+        c.start(SEND, "q", 0, [record(b"perhaps")])
+        self.assertTrue(wait_until(lambda: self.faults.syncs_begun > before))
+        self.since = time.monotonic()
+        self.broker.signal(signal.SIGTERM)
+        return c
+
+    def nothing_is_lost(self, c):
+        self.assertEqual([r for r in c.ended() if r[0] in (R_OK_RANGE, R_PUBLISHED)], [])
+        self.broker.__exit__(None)
+        self.faults.sync_delay_ms = 0
+        kept = self.start().take_all("q")
+        self.assertEqual(kept[:1], [record(b"answered")])
+        self.assertIn(kept[1:], ([], [record(b"perhaps")]))
+
+    def test_it_waits_and_says_so(self):
+        c = self.stall()
+        self.assertTrue(wait_until(lambda: "the disk is slow" in self.broker.log_text(), 5))
+        self.assertEqual(self.broker.wait(30), 0)
+        self.assertGreater(time.monotonic() - self.since, self.STALL_MS / 1000 - 1)
+        self.nothing_is_lost(c)
+
+    def test_a_second_signal_ends_at_once(self):
+        for when, code in (("stopping", 1), ("the disk is slow", -signal.SIGTERM)):
+            with self.subTest(when=when):
+                self.new_directory()
+                c = self.stall()
+                self.assertTrue(wait_until(lambda: when in self.broker.log_text(), 5))
+                self.broker.failure_expected = True
+                self.broker.signal(signal.SIGTERM)
+                self.assertEqual(self.broker.wait(30), code)
+                self.assertLess(time.monotonic() - self.since, 3)
+                self.nothing_is_lost(c)
+
+
 class DiskFull(Shim):
     """Publishers are told to wait, consumers drain, and it goes on by itself."""
     BODY = 60000
@@ -246,6 +291,8 @@ class DiskFull(Shim):
             self.room_comes(c)
             first = end
         self.assertGreater(first, 0)
+        self.assertRegex(self.broker.log_text(), 'publishes are refused|cannot prepare a segment')
+        self.assertIn('level=info msg="the disk has room again"', self.broker.log_text())
         full(True)
         end = self.fill(c, first)
         full(False)

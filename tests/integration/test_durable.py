@@ -1,6 +1,7 @@
 """A broker with a directory: what is there after a stop or a kill, and what it says of a directory that is not as it should be."""
 import os
 import shutil
+import tempfile
 import time
 import unittest
 
@@ -303,6 +304,76 @@ class Directories(Durable):
         self.assertIn(self.data, text)
         self.assertIn("Permission denied", text)
 
+    def run_as_nobody(self, *flags):
+        def become():
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+
+        if os.getuid() != 0:
+            self.skipTest("only root can become another user")
+        try:
+            return broker.run(*flags, before=become)
+        except PermissionError:
+            self.skipTest("the fanqd under test is where others may not go")
+
+    def test_of_another_user(self):
+        """Ours alone; one that others may look into; and one that they may write to, with our files in it."""
+        self.start().make("q")
+        self.end()
+        before = self.names()
+        for mode, what in ((0o700, ""), (0o755, "identity"), (0o777, "identity")):
+            with self.subTest(mode=oct(mode)):
+                os.chmod(self.data, mode)
+                code, out, text = self.run_as_nobody("--port", "0", "--dir", self.data)
+                self.assertEqual((code, out), (1, ""), text)
+                for part in self.data, what, "Permission denied":
+                    self.assertIn(part, text)
+                code, out, text = self.run_as_nobody("--check", self.data)
+                self.assertEqual(code, 2, out + text)
+                self.assertIn("Permission denied", out + text)
+        self.assertEqual(self.names(), before)
+        self.assertEqual(self.start().info("q")[0], R_QUEUE)
+
+    def test_empty_one_of_another_user(self):
+        os.chmod(self.data, 0o755)
+        code, _, text = self.run_as_nobody("--port", "0", "--dir", self.data)
+        self.assertEqual(code, 1, text)
+        for part in self.data, "cannot write to it", "Permission denied":
+            self.assertIn(part, text)
+        self.assertEqual(self.names(), [])
+
+    def test_symbolic_link(self):
+        """The broker, a second one, a check and a restart find the same directory by either name."""
+        beside = tempfile.TemporaryDirectory(prefix="fanq-test-")
+        self.addCleanup(beside.cleanup)
+        link = os.path.join(beside.name, "link")
+        os.symlink(self.data, link)
+        with Broker("--dir", link) as b, DurableClient(b.port) as c:
+            c.make("q")
+            c.put("q", b"by the link")
+            for path in link, self.data, link + "/":
+                code, _, text = broker.run("--port", "0", "--dir", path)
+                self.assertEqual(code, 1)
+                self.assertIn("in use by another broker", text)
+            self.assertTrue(os.path.exists(self.path("identity")))
+        for path in link, link + "/", self.data:
+            self.assertEqual(broker.run("--check", path)[0], 0)
+        c = self.start()
+        self.assertEqual(c.take_all("q"), [record(b"by the link")])
+        c.put("q", b"by its own name")
+        self.end()
+        with Broker("--dir", link) as b, DurableClient(b.port) as c:
+            self.assertEqual(c.take_all("q"), [record(b"by its own name")])
+
+    def test_symbolic_link_that_leads_nowhere(self):
+        link = self.path("link")
+        os.symlink(self.path("gone"), link)
+        code, _, text = broker.run("--port", "0", "--dir", link)
+        self.assertEqual(code, 1, text)
+        self.assertIn(link, text)
+        self.assertIn("No such file", text)
+
     def test_made_with_its_parents(self):
         deep = self.path("a/b/c")
         with Broker("--dir", deep) as b, DurableClient(b.port) as c:
@@ -350,6 +421,26 @@ class Directories(Durable):
         with open(self.path("identity"), "wb") as file:
             file.write(good)
         self.assertEqual(self.start().info("q")[0], R_QUEUE)
+
+    def test_damaged_epoch(self):
+        """A start refuses it, and a check says so; none at all is well, as in a copy."""
+        self.make()
+        self.assertEqual(self.check()[0], 0)
+        length = os.stat(self.path("epoch")).st_size
+        for damage in (lambda: self.flip("epoch", 9), lambda: os.truncate(self.path("epoch"), length - 1),
+                       lambda: os.truncate(self.path("epoch"), 0)):
+            damage()
+            text = self.refused()
+            code, check_text = self.check()
+            self.assertEqual(code, 1, check_text)
+            for told in text, check_text:
+                self.assertIn("its file 'epoch' is damaged; remove it", told)
+            self.assertIn("damaged, but nothing is lost", check_text)
+        os.unlink(self.path("epoch"))
+        code, text = self.check()
+        self.assertEqual(code, 0, text)
+        self.assertIn("fine", text)
+        self.start()
 
     def test_missing_identity(self):
         """A log without it is not an empty directory to be taken."""

@@ -181,6 +181,54 @@ class Flooders(Slow):
         self.check_flood(frame(PEEK, 1, "q", 100, 4 * MIB, 7, None) * 500)
 
 
+class LongAnswers(Slow):
+    """One answer may be longer than what a connection may leave unread: who reads gets it."""
+    flags = ("--output-bytes-max", "64k", "--message-bytes-max", "24M", "--frame-bytes-max", "32M")
+
+    def fill(self, *lengths):
+        bodies = [os.urandom(length) for length in lengths]
+        with Client(self.broker.port) as c:
+            for body in bodies:
+                self.assertEqual(c.ask(SEND, "q", 0, [record(body)])[0], R_OK_RANGE)
+        return bodies
+
+    def check_peeks(self, c, bodies):
+        at, seen, answers = None, [], 0
+        while answers == 0 or at is not None:
+            reply = c.ask(PEEK, "q", 100, 4 * MIB, 7, at)
+            self.assertEqual(reply[0], R_PEEKED)
+            at, answers = reply[2], answers + 1
+            seen += [body for s in reply[3] for body in s[6]]
+        self.assertEqual(seen, [record(body) for body in bodies])
+        return answers
+
+    def test_peeks_of_long_messages(self):
+        bodies = self.fill(20 * MIB, 900000, 1 << 20, 3)
+        for receive_buffer in None, 4096:  # nothing else goes on: no other event brings the rest of an answer
+            with Client(self.broker.port, receive_buffer=receive_buffer) as c:
+                self.assertGreaterEqual(self.check_peeks(c, bodies), 3)
+
+    def test_peeks_of_many_messages(self):
+        bodies = self.fill(*[1000 + i for i in range(2000)])
+        with Client(self.broker.port, receive_buffer=4096) as c:
+            self.assertGreaterEqual(self.check_peeks(c, bodies), 8)
+
+    def test_a_long_delivery(self):
+        """Nobody else is there, whose requests would move it on."""
+        bodies = self.fill(20 * MIB, 20 * MIB)
+        with Client(self.broker.port) as c:
+            for body in bodies:
+                reply = c.ask(RECEIVE, ["q"], 1, 1, 0, None, 0)
+                self.assertEqual(reply[5][0][6], [record(body)])
+
+    def test_more_than_one_that_is_not_read(self):
+        self.fill(20 * MIB)
+        with Client(self.broker.port, receive_buffer=4096) as c:
+            for _ in range(2):
+                c.start(PEEK, "q", 1, 1, 7, None)
+            self.assertTrue(broker.wait_until(lambda: "does not read its answers" in self.broker.log_text()))
+
+
 class TotalLimit(Slow):
     flags = ("--output-bytes-total-max", "4M")
 

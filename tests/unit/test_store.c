@@ -253,10 +253,9 @@ TEST(many_segments_are_read_with_few_files_open)
 
 /* ---- spares ---- */
 
-static struct store_job prepare_job(uint64_t spare, uint64_t recycle, bool fill)
+static struct store_job prepare_job(uint64_t spare, uint64_t recycle)
 {
-    return (struct store_job){.kind = STORE_PREPARE,
-                              .prepare = {.spare = spare, .recycle = recycle, .fill = fill}};
+    return (struct store_job){.kind = STORE_PREPARE, .prepare = {.spare = spare, .recycle = recycle}};
 }
 
 static void expect_zeros(const uint8_t *data, uint64_t from, uint64_t to)
@@ -268,7 +267,7 @@ static void expect_zeros(const uint8_t *data, uint64_t from, uint64_t to)
 TEST(a_new_spare_is_zeros_to_its_end_and_on_the_disk)
 {
     struct fixture *f = *state;
-    struct store_job job = prepare_job(7, STORE_NO_SEGMENT, true);
+    struct store_job job = prepare_job(7, STORE_NO_SEGMENT);
     uint64_t length;
     const uint8_t *data;
 
@@ -280,23 +279,11 @@ TEST(a_new_spare_is_zeros_to_its_end_and_on_the_disk)
     expect_zeros(data, 0, length);
 }
 
-TEST(where_filling_is_no_use_a_spare_is_only_a_name)
-{
-    struct fixture *f = *state;
-    struct store_job job = prepare_job(7, STORE_NO_SEGMENT, false);
-    uint64_t length;
-
-    assert_int_equal(run(f, &job), 0);
-    sim_disk_crash(f->disk, SIM_DISK_LOSE);
-    assert_non_null(content(f, DIRECTORY_SPARE, 7, &length));
-    assert_int_equal(length, 0);
-}
-
 TEST(a_dead_segment_becomes_a_spare_without_an_index)
 {
     struct fixture *f = *state;
     struct draft_segment s = draft_new(f, DIRECTORY_LOG, 3);
-    struct store_job job = prepare_job(7, 3, true), read;
+    struct store_job job = prepare_job(7, 3), read;
     uint8_t block[BLOCK_WHOLE];
     uint64_t length;
     const uint8_t *data;
@@ -323,12 +310,12 @@ TEST(a_dead_segment_becomes_a_spare_without_an_index)
 TEST(a_full_segment_is_recycled_without_a_write)
 {
     struct fixture *f = *state;
-    struct store_job job = prepare_job(7, STORE_NO_SEGMENT, true);
+    struct store_job job = prepare_job(7, STORE_NO_SEGMENT);
 
     assert_int_equal(run(f, &job), 0);
     assert_int_equal(f->directory.io.rename(f->disk, "spare-0000000000000007", "log-0000000000000003"), 0);
     uint64_t before = sim_disk_operations(f->disk);
-    job = prepare_job(8, 3, true);
+    job = prepare_job(8, 3);
     assert_int_equal(run(f, &job), 0);
     for (uint64_t i = before + 1; i <= sim_disk_operations(f->disk); i++)
         assert_int_not_equal(sim_disk_operation(f->disk, i), SIM_DISK_WRITE);
@@ -337,7 +324,7 @@ TEST(a_full_segment_is_recycled_without_a_write)
 TEST(a_recycling_that_failed_late_can_be_tried_again)
 {
     struct fixture *f = *state;
-    struct store_job job = prepare_job(7, 3, true);
+    struct store_job job = prepare_job(7, 3);
     uint64_t length;
 
     sim_disk_put(f->disk, "log-0000000000000003", "stale", 5);
@@ -357,7 +344,7 @@ TEST(a_recycling_that_failed_late_can_be_tried_again)
 TEST(a_spare_that_finds_no_room_leaves_none_taken)
 {
     struct fixture *f = *state;
-    struct store_job job = prepare_job(7, STORE_NO_SEGMENT, true);
+    struct store_job job = prepare_job(7, STORE_NO_SEGMENT);
 
     sim_disk_set_capacity(f->disk, SEGMENT_BYTES / 2);
     assert_int_equal(run(f, &job), -ENOSPC);
@@ -688,7 +675,7 @@ TEST(a_read_goes_first_and_between_the_steps_of_others)
     submit(f, &job);
     job = checkpoint_job(1, 3 * MIB);
     submit(f, &job);
-    job = prepare_job(7, STORE_NO_SEGMENT, true);
+    job = prepare_job(7, STORE_NO_SEGMENT);
     submit(f, &job);
     submit(f, &read);
     assert_true(store_work(f->store));
@@ -784,7 +771,7 @@ TEST(what_was_not_done_is_given_back)
             submit(&f, &job);
             job = checkpoint_job(i, 2 * MIB);
             submit(&f, &job);
-            job = prepare_job(i, STORE_NO_SEGMENT, true);
+            job = prepare_job(i, STORE_NO_SEGMENT);
             submit(&f, &job);
         }
         for (int i = 0; i < steps; i++)
@@ -805,11 +792,11 @@ static void do_one_of_each(struct fixture *f, struct draft_segment *s, struct dr
     uint8_t block[BLOCK_WHOLE];
     struct store_job jobs[] = {
         read_job(s, sizeof(struct commit_header), block, sizeof block),
-        prepare_job(7, STORE_NO_SEGMENT, true),
+        prepare_job(7, STORE_NO_SEGMENT),
         segment_job(STORE_INDEX, DIRECTORY_LOG, 3),
         checkpoint_job(1, MIB + 7),
         move_job(cold, 0),
-        prepare_job(8, 2, true),
+        prepare_job(8, 2),
         segment_job(STORE_REMOVE, DIRECTORY_LOG, 1),
     };
 
@@ -969,7 +956,6 @@ int main(void)
         WITH_STORE(a_read_that_finds_too_little_or_another_length_is_damage),
         WITH_STORE(many_segments_are_read_with_few_files_open),
         WITH_STORE(a_new_spare_is_zeros_to_its_end_and_on_the_disk),
-        WITH_STORE(where_filling_is_no_use_a_spare_is_only_a_name),
         WITH_STORE(a_dead_segment_becomes_a_spare_without_an_index),
         WITH_STORE(a_full_segment_is_recycled_without_a_write),
         WITH_STORE(a_recycling_that_failed_late_can_be_tried_again),
