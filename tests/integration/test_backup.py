@@ -83,6 +83,8 @@ class Blocked:
     """A backup that is stopped in the middle: it reads the index of the segment that is being filled, which is a pipe."""
 
     def __init__(self, test, name="copy"):
+        with DurableClient(test.broker.port) as c:
+            c.make("first")  # so that there is a segment
         self.pipe = test.path("log-%016x.index" % 1)
         os.mkfifo(self.pipe)
         self.process = fanq_command(test.url(), "backup", test.target(name))

@@ -53,10 +53,11 @@ class Stragglers(Durable):
         c = self.start("--fsync", "none")
         c.make("q")
         batch = [record(os.urandom(self.BODY)) for _ in range(self.BATCH)]
-        for _ in range(700):
+        for _ in range(1000):
             self.assertEqual(c.ask(SEND, "q", 0, batch)[0], R_OK_RANGE)
             self.assertEqual(len(c.take_all("q")), self.BATCH)
-        self.assertTrue(wait_until(lambda: self.disk_bytes() <= 6 * 64 * MIB, 60), c.stats())
+        # The one that is filled, one that the next checkpoint lets go, and five spares; some small files.
+        self.assertTrue(wait_until(lambda: self.disk_bytes() <= 7 * 64 * MIB + MIB, 60), c.stats())
 
 
 class ShortRuns(Durable):
