@@ -17,7 +17,7 @@ import wire
 
 PUBLISHER = os.environ["RETRY_PUBLISHER"]
 COMMAND = os.environ.get("FANQ")
-TO_NOWHERE_EVERY = 10
+TO_NOWHERE_EVERY = 64
 
 
 class Proxy:
