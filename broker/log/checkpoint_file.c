@@ -82,15 +82,32 @@ static int fit(const struct io *io, int file, uint64_t there, uint64_t bytes)
     return err == 0 ? io->sync(io->context, file) : err;
 }
 
-void checkpoint_file_make_room(const struct directory *d, uint64_t number, uint64_t bytes)
+static void make_room_for(const struct directory *d, uint64_t number, uint64_t bytes)
 {
     uint64_t there;
     int file;
 
-    if (open_spare(d, number + 1, &file, &there) != 0)
+    if (open_spare(d, number, &file, &there) != 0)
         return;
     (void)fit(&d->io, file, there, bytes); /* see the header */
     d->io.close(d->io.context, file);
+}
+
+static bool is_missing(const struct directory *d, const char *name)
+{
+    int file, err = d->io.open(d->io.context, name, IO_READ, &file);
+
+    if (err == 0)
+        d->io.close(d->io.context, file);
+    return err == -ENOENT;
+}
+
+/* The first one leaves nothing that the one after the next could be written into. */
+void checkpoint_file_make_room(const struct directory *d, uint64_t number, uint64_t bytes)
+{
+    make_room_for(d, number + 1, bytes);
+    if (is_missing(d, checkpoint_name(number + 1)))
+        make_room_for(d, number + 2, bytes);
 }
 
 static int write_whole(const struct directory *d, uint64_t number, const uint8_t *data, size_t length)
