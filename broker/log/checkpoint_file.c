@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ROOM_BYTES = 16 * 1024 };
+enum { ROOM_PART = 64 /* of a segment: as much longer may a checkpoint become at least */ };
 
 /* What the checkpoint that had the name of this one leaves. */
 static void spare_name(char ret_name[DIRECTORY_NAME_BYTES_MAX], uint64_t number)
@@ -16,14 +16,11 @@ static void spare_name(char ret_name[DIRECTORY_NAME_BYTES_MAX], uint64_t number)
     (void)length;
 }
 
-/* What the one before it left. */
-static int open_spare(const struct directory *d, uint64_t number, int *ret_file, uint64_t *ret_bytes)
+static int open_file(const struct directory *d, const char *name, bool make, int *ret_file,
+                     uint64_t *ret_bytes)
 {
-    char name[DIRECTORY_NAME_BYTES_MAX];
-    int file, err;
+    int file, err = d->io.open(d->io.context, name, make ? IO_WRITE | IO_CREATE : IO_WRITE, &file);
 
-    spare_name(name, number - 1);
-    err = d->io.open(d->io.context, name, IO_WRITE | IO_CREATE, &file);
     if (err != 0)
         return err;
     err = d->io.size(d->io.context, file, ret_bytes);
@@ -36,9 +33,12 @@ static int open_spare(const struct directory *d, uint64_t number, int *ret_file,
 
 int checkpoint_file_open(const struct directory *d, uint64_t number, uint64_t bytes, int *ret_file)
 {
+    char name[DIRECTORY_NAME_BYTES_MAX];
     uint64_t there;
-    int file, err = open_spare(d, number, &file, &there);
+    int file, err;
 
+    spare_name(name, number - 1);
+    err = open_file(d, name, true, &file, &there);
     if (err != 0)
         return err;
     if (there < bytes)
@@ -70,45 +70,53 @@ int checkpoint_file_place(const struct directory *d, uint64_t number)
     return err;
 }
 
-/* Not by a little each time: every change is one of the file system's, and synced. */
-static int fit(const struct io *io, int file, uint64_t there, uint64_t bytes)
+/* ---- room ---- */
+
+/* Not by a little each time: every change is one of the file system's, and synced. A file that has a checkpoint's name may become
+ * longer, which its checkpoint does not mind, but not shorter. */
+static int fit(const struct directory *d, int file, uint64_t there, uint64_t bytes, bool may_shrink)
 {
-    uint64_t wanted = bytes + bytes / 2 + ROOM_BYTES;
+    uint64_t more = d->segment_bytes / ROOM_PART, wanted = bytes + bytes / 2 + more;
     int err;
 
-    if (there >= bytes + bytes / 4 + ROOM_BYTES / 2 && there <= 2 * wanted)
+    if (there < bytes + bytes / 4 + more / 2)
+        err = d->io.allocate(d->io.context, file, wanted);
+    else if (may_shrink && there > 2 * wanted)
+        err = d->io.truncate(d->io.context, file, wanted);
+    else
         return 0;
-    err = there < wanted ? io->allocate(io->context, file, wanted) : io->truncate(io->context, file, wanted);
-    return err == 0 ? io->sync(io->context, file) : err;
+    return err == 0 ? d->io.sync(d->io.context, file) : err;
 }
 
-static void make_room_for(const struct directory *d, uint64_t number, uint64_t bytes)
+/* False: the file is not there. What else fails is no error, see the header. */
+static bool make_room_in(const struct directory *d, const char *name, uint64_t bytes, bool spare)
 {
     uint64_t there;
-    int file;
+    int file, err = open_file(d, name, spare, &file, &there);
 
-    if (open_spare(d, number, &file, &there) != 0)
-        return;
-    (void)fit(&d->io, file, there, bytes); /* see the header */
+    if (err != 0)
+        return err != -ENOENT;
+    (void)fit(d, file, there, bytes, spare);
     d->io.close(d->io.context, file);
+    return true;
 }
 
-static bool is_missing(const struct directory *d, const char *name)
-{
-    int file, err = d->io.open(d->io.context, name, IO_READ, &file);
-
-    if (err == 0)
-        d->io.close(d->io.context, file);
-    return err == -ENOENT;
-}
-
-/* The first one leaves nothing that the one after the next could be written into. */
+/* The next one's comes first. Before there are two checkpoints, one of them has left no spare. */
 void checkpoint_file_make_room(const struct directory *d, uint64_t number, uint64_t bytes)
 {
-    make_room_for(d, number + 1, bytes);
-    if (is_missing(d, checkpoint_name(number + 1)))
-        make_room_for(d, number + 2, bytes);
+    char name[DIRECTORY_NAME_BYTES_MAX];
+
+    spare_name(name, number);
+    (void)make_room_in(d, name, bytes, true); /* it is made if it is not there */
+    for (uint64_t i = number; i <= number + 1; i++) {
+        if (make_room_in(d, checkpoint_name(i), bytes, false))
+            continue;
+        spare_name(name, i);
+        (void)make_room_in(d, name, bytes, true);
+    }
 }
+
+/* ---- at once ---- */
 
 static int write_whole(const struct directory *d, uint64_t number, const uint8_t *data, size_t length)
 {

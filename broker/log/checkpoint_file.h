@@ -5,8 +5,8 @@
  *     rename checkpoint-b.spare to checkpoint-a checkpoint-a = N     checkpoint-b = N-1   checkpoint-a.spare = N-2
  *
  * Room:  what a checkpoint replaces stays as the spare that the next one is written into: over what is there, so that no block is
- *        given back and asked for again. A file keeps its length when its checkpoint is shorter; the rest means nothing. There is
- *        some for a longer one to come, taken beforehand.
+ *        given back and asked for again. A file keeps its length when its checkpoint is shorter; the rest means nothing. Each of the
+ *        three has some for a longer one to come, taken beforehand.
  * Crash: the names change in this order, after the new file is synced: so each name has a whole checkpoint or none, and both N-1
  *        and one of N and N-2 have one, or N-1 alone. A start does not read spares: the next checkpoint is written into the one
  *        that it would have been. */
@@ -21,8 +21,8 @@ int checkpoint_file_open(const struct directory *d, uint64_t number, uint64_t by
 /* It is written and synced: gives it its name. 0 or a negative errno. */
 int checkpoint_file_place(const struct directory *d, uint64_t number);
 
-/* Behind the last checkpoint, which had so many bytes: sees to it that the next one has room, somewhat more than that. No error
- * when there is none: it has what is there, and is the one to tell. */
+/* Behind the last checkpoint, which had so many bytes: sees to it that the next ones have room, half more than that and a bit. No
+ * error when there is none: they have what is there, and tell. */
 void checkpoint_file_make_room(const struct directory *d, uint64_t number, uint64_t bytes);
 
 /* All of it at once. 0 or a negative errno. */

@@ -2,7 +2,7 @@
  *
  * A write to one cannot find the disk full, and syncs it without telling the file system anything new. When none can be made
  * publishes are refused, while two are left for the deletes that will make room. One of them goes when a checkpoint finds no room
- * otherwise: without it no segment would ever become a spare. */
+ * otherwise: without a checkpoint no segment would ever become a spare. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -172,9 +172,12 @@ void spares_proceed(struct log *l, uint64_t now_ms)
 
 /* ---- giving them up ---- */
 
+/* The last one only when the checkpoint makes another of a segment in which nothing lives, and the log does not need it before. */
 bool spares_can_give_up(const struct log *l)
 {
-    return l->spare_count >= 2;
+    bool soon_full = l->end_lsn % l->directory.segment_bytes > l->directory.segment_bytes / 2;
+
+    return l->spare_count >= 2 || (l->spare_count == 1 && !soon_full && segments_wait_to_go(l));
 }
 
 void spare_give_up(struct log *l)
