@@ -54,7 +54,7 @@ static void start(struct disk_world *w)
 /* With a checkpoint and all spares that are wanted: there was room before. */
 static void until_it_is_ready(struct disk_world *w)
 {
-    for (int turns = 0; w->log->checkpoints == 0 || w->log->spare_count < LOG_SPARES_WANTED; turns++) {
+    for (int turns = 0; w->log->checkpoint_number == 0 || w->log->spare_count < LOG_SPARES_WANTED; turns++) {
         SIM_CHECK(turns < READY_TURNS_MAX, "there are no spares, or no checkpoint");
         world_turn(w, 1, READY_TURN_MS);
         check_alive(w);
@@ -64,6 +64,27 @@ static void until_it_is_ready(struct disk_world *w)
 static void fill_disk(struct disk_world *w)
 {
     sim_disk_set_capacity(w->disk, sim_disk_bytes(w->disk));
+}
+
+static bool knows(const struct log *l, const struct directory_segment *s)
+{
+    for (size_t i = 0; i < l->segment_count; i++)
+        if (l->segments[i].number == s->number && l->segments[i].cold == (s->kind == DIRECTORY_COLD))
+            return true;
+    return false;
+}
+
+/* A segment that the log has forgotten would take room for ever. */
+static void check_segments(struct disk_world *w)
+{
+    struct directory_segment *found;
+    size_t count;
+
+    SIM_CHECK(directory_segments(&w->log->directory, &found, &count) == 0, "the files cannot be listed");
+    for (size_t i = 0; i < count; i++)
+        SIM_CHECK(found[i].kind == DIRECTORY_SPARE || knows(w->log, &found[i]), "segment %lu is forgotten",
+                  found[i].number);
+    free(found);
 }
 
 static uint64_t segment_now(const struct disk_world *w)
@@ -87,8 +108,17 @@ static void flood(struct disk_world *w)
               w->log->checkpoints - written);
     SIM_CHECK(segment_now(w) >= first + SEGMENTS_MIN, "the log went on by %lu segments only",
               segment_now(w) - first);
+    check_segments(w);
     checkpoints += w->log->checkpoints - written;
     segments += segment_now(w) - first;
+}
+
+static void drop(struct disk_world *w, const char *name)
+{
+    uint64_t length;
+
+    if (sim_disk_content(w->disk, name, &length) != NULL)
+        sim_disk_drop(w->disk, name);
 }
 
 /* In any way; a start needs some room. */
@@ -105,6 +135,10 @@ static void end_and_start(struct disk_world *w)
         world_close(w);
     }
     sim_disk_set_capacity(w->disk, UINT64_MAX);
+    if (rng_chance(&w->rng, 50)) { /* as in a copy that was restored */
+        drop(w, "checkpoint-a.spare");
+        drop(w, "checkpoint-b.spare");
+    }
     start(w);
 }
 
@@ -184,6 +218,7 @@ static void state_grows(struct disk_world *w)
                   w->log->checkpoint_bytes > QUEUES * NAME_BYTES,
               "the checkpoint that has grown is not written: %s", w->report);
     SIM_CHECK(world_settle(w), "the log has ended: %s", strerror(-w->error));
+    check_segments(w);
     before = world_checkpoint(w, &before_bytes);
     if (w->options.sync == WRITER_SYNC_GROUP)
         world_crash(w, SIM_DISK_LOSE);
