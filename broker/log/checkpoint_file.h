@@ -1,15 +1,16 @@
-/* Putting a checkpoint in place without asking the disk for room: when others have filled it, checkpoints are what lets segments go.
+/* Putting a checkpoint in place without asking the disk for room: when others have filled it, checkpoints are what lets segments
+ * go.
  *
- *     write N, which is to be checkpoint-a      checkpoint-a = N-2   checkpoint-b = N-1   checkpoint-b.spare <─ N
- *     rename checkpoint-a to checkpoint-a.spare      (none)          checkpoint-b = N-1   checkpoint-b.spare = N
- *     rename checkpoint-b.spare to checkpoint-a checkpoint-a = N     checkpoint-b = N-1   checkpoint-a.spare = N-2
+ *                                                checkpoint-a   checkpoint-b   checkpoint-a.spare   checkpoint-b.spare
+ *     N is written and synced                    N-2            N-1                                 N
+ *     checkpoint-a is renamed to its spare                      N-1            N-2                  N
+ *     checkpoint-b.spare to checkpoint-a         N              N-1            N-2
  *
- * Room:  what a checkpoint replaces stays as the spare that the next one is written into: over what is there, so that no block is
- *        given back and asked for again. A file keeps its length when its checkpoint is shorter; the rest means nothing. Each of the
+ * Room:  what a checkpoint replaces is the spare that the next one is written into: over what is there, so that no block is given
+ *        back and asked for again. A file keeps its length when its checkpoint is shorter; the rest means nothing. Each of the
  *        three has some for a longer one to come, taken beforehand.
- * Crash: the names change in this order, after the new file is synced: so each name has a whole checkpoint or none, and both N-1
- *        and one of N and N-2 have one, or N-1 alone. A start does not read spares: the next checkpoint is written into the one
- *        that it would have been. */
+ * Crash: a name has a whole checkpoint or none: N-1 is there at any time, N from the last rename on. A start does not read
+ *        spares; its first checkpoint has the number of the one that was not put in place, and is written over it. */
 #pragma once
 
 #include "checkpoint.h"

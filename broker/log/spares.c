@@ -172,7 +172,7 @@ void spares_proceed(struct log *l, uint64_t now_ms)
 
 /* ---- giving them up ---- */
 
-/* The last one only when the checkpoint makes another of a segment in which nothing lives, and the log does not need it before. */
+/* The last one only when the checkpoint makes another of a segment in which nothing lives, and the log does not need it soon. */
 bool spares_can_give_up(const struct log *l)
 {
     bool soon_full = l->end_lsn % l->directory.segment_bytes > l->directory.segment_bytes / 2;

@@ -75,7 +75,7 @@ static void checkpoint_write(struct log *l)
     l->checkpoint_state = CHECKPOINT_WRITE;
 }
 
-/* When others have filled the disk, and it is longer than what is kept for it, another one is made at once, with a spare's room. */
+/* When it is longer than what is kept for it, and others have filled the disk, another is made at once, with a spare's room. */
 static void checkpoint_failed(struct log *l, int error)
 {
     bool no_room = error == -ENOSPC || error == -EDQUOT;

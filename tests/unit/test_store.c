@@ -641,6 +641,26 @@ TEST(room_that_was_made_at_a_start_is_enough_for_a_small_one)
     assert_true(has(f, "checkpoint-a"));
 }
 
+static int allocate_nothing(void *context, int file, uint64_t bytes)
+{
+    return 0;
+}
+
+/* What was written before is room all the same. */
+TEST(checkpoints_go_on_where_the_file_system_cannot_allocate)
+{
+    struct fixture *f = *state;
+
+    f->directory.io.allocate = allocate_nothing;
+    for (uint64_t number = 1; number <= 3; number++)
+        put_checkpoint(f, number, some_length(number));
+    expect_checkpoints(f, 3, some_length(3), 2, some_length(2));
+    sim_disk_set_capacity(f->disk, 0);
+    for (uint64_t number = 4; number < 10; number++)
+        put_checkpoint(f, number, 100 * KIB);
+    expect_checkpoints(f, 9, 100 * KIB, 8, 100 * KIB);
+}
+
 TEST(a_checkpoint_that_finds_no_room_harms_no_other)
 {
     struct fixture *f = *state;
@@ -1205,6 +1225,7 @@ int main(void)
         WITH_STORE(a_checkpoint_is_sealed_and_put_in_place),
         WITH_STORE(checkpoints_go_on_when_the_disk_has_no_free_block),
         WITH_STORE(room_that_was_made_at_a_start_is_enough_for_a_small_one),
+        WITH_STORE(checkpoints_go_on_where_the_file_system_cannot_allocate),
         WITH_STORE(a_checkpoint_that_finds_no_room_harms_no_other),
         WITH_STORE(what_one_long_checkpoint_took_is_given_back),
         cmocka_unit_test(a_crash_anywhere_leaves_the_newest_checkpoint_or_the_one_before_and_the_room),
