@@ -83,16 +83,18 @@ static bool checkpoint_decode(const struct directory *d, const char *name, const
                               struct checkpoint *ret_checkpoint)
 {
     struct checkpoint_header header;
+    size_t hashed;
     uint64_t hash;
 
     if (length < CHECKPOINT_FRAME_BYTES)
         return false;
     memcpy(&header, data, sizeof(header));
-    memcpy(&hash, data + length - sizeof(hash), sizeof(hash));
     if (header.magic != CHECKPOINT_MAGIC || header.version != CHECKPOINT_VERSION ||
-        header.directory_id != d->id || header.fact_bytes != length - CHECKPOINT_FRAME_BYTES ||
-        hash != checkpoint_hash(d, data, length - sizeof(hash)) ||
-        strcmp(checkpoint_name(header.number), name) != 0)
+        header.directory_id != d->id || header.fact_bytes > length - CHECKPOINT_FRAME_BYTES)
+        return false;
+    hashed = sizeof(header) + (size_t)header.fact_bytes;
+    memcpy(&hash, data + hashed, sizeof(hash));
+    if (hash != checkpoint_hash(d, data, hashed) || strcmp(checkpoint_name(header.number), name) != 0)
         return false;
     *ret_checkpoint = (struct checkpoint){.number = header.number,
                                           .lsn = header.lsn,

@@ -1,15 +1,15 @@
 /* A checkpoint: the facts that make the broker's state as of a place in the log, so that replay starts there.
  *
- *     header | facts | XXH3-64 of both
+ *     header | facts | XXH3-64 of both | what the file had before: room for longer ones, without a meaning
  *
  * There are two files, written in turn, so that one that is damaged is not the end: a log segment is reused only when it
- * lies below both. Size follows holes and queues, not the backlog. A checkpoint is put in place as a whole (io_put), by the
- * store thread, when the log is synced beyond everything in it. */
+ * lies below both. Size follows holes and queues, not the backlog. A checkpoint is put in place as a whole (checkpoint_file.h),
+ * by the store thread, when the log is synced beyond everything in it. */
 #pragma once
 
 #include "directory.h"
 
-enum { CHECKPOINT_FRAME_BYTES = 88 }; /* of the file, beside the facts */
+enum { CHECKPOINT_FRAME_BYTES = 88 }; /* beside the facts */
 
 struct checkpoint {
     uint64_t number;      /* 1, 2, 3... */
@@ -23,7 +23,7 @@ struct checkpoint {
     uint64_t accepted_lsn, accepted_cold;
 };
 
-/* Gives the bytes of the file, which the caller frees. 0 or FANQ_ERR_NOMEM. */
+/* Gives the bytes for the file, which the caller frees. 0 or FANQ_ERR_NOMEM. */
 int checkpoint_encode(const struct directory *d, const struct checkpoint *checkpoint, uint8_t **ret_data,
                       size_t *ret_length);
 

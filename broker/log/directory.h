@@ -8,6 +8,7 @@
  *     spare-0000000000000003  a segment ahead of its use: zeros, or what a dead segment left
  *     cold-0000000000000002   a segment of moved blocks, with an index of its own
  *     checkpoint-a, -b        the newest two checkpoints (checkpoint.h)
+ *     checkpoint-….spare      room for the next one (checkpoint_file.h); no start reads it
  *     *.new                   being made; removed at a start
  */
 #pragma once

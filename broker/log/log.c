@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkpoint_file.h"
 #include "log_state.h"
 #include "proto/fanq_error.h"
 
@@ -330,6 +331,8 @@ int log_recover(struct log *l, struct core *core, char error[LOG_ERROR_BYTES])
         note_accepted(l);
         err = segments_restore(l, error);
     }
+    if (err == 0) /* after the first spare, which a start cannot do without */
+        checkpoint_file_make_room(&l->directory, l->checkpoint_number, l->recovered.checkpoint_bytes);
     if (err == 0)
         err = make_workers(l);
     if (err == 0)

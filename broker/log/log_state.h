@@ -130,6 +130,8 @@ struct log {
     struct core_checkpoint checkpoint;
     uint64_t checkpoint_number, checkpoint_lsn, checkpoint_commit, checkpoint_wall_ms;
     uint64_t checkpoint_needs_lsn; /* it holds when all below is synced */
+    bool checkpoint_needs_room;    /* the last one found none: a spare is given up for it */
+    uint64_t checkpoint_retry_ms;  /* after one that could not be written: no other begins before */
     uint64_t newest_lsn, older_lsn;
     uint64_t next_checkpoint_ms;
     bool checkpoint_at_once;              /* what was accepted is not to be told again */
@@ -165,7 +167,7 @@ bool segment_may_go(const struct log *l, const struct segment_entry *s); /* nobo
 void segments_mark_dead(struct log *l);                                  /* a checkpoint begins */
 bool segments_wait_for_checkpoint(const struct log *l); /* one more, wherever it begins, lets one go */
 bool segments_wait_to_go(const struct log *l);          /* for the next checkpoint, or the one after it */
-void segments_completed(struct log *l, const struct store_done *done); /* INDEX, REMOVE */
+void segments_completed(struct log *l, const struct store_done *done); /* INDEX, REMOVE, also of a spare */
 void segments_recycled(struct log *l, uint64_t number, bool done);     /* or it could not be */
 int segments_add_cold(struct log *l, uint64_t number);                 /* 0 or FANQ_ERR_NOMEM */
 void segments_stuck(struct log *l, bool cold, uint64_t number);
@@ -182,6 +184,9 @@ bool spares_keep(const struct log *l); /* a dead segment may become one */
 void spare_recycle(struct log *l, uint64_t segment);
 void spare_prepared(struct log *l, const struct store_done *done);
 void spares_proceed(struct log *l, uint64_t now_ms);
+bool spares_can_give_up(const struct log *l);
+/* Removes one, for what needs its room more; no other is made of it until l->checkpoint_needs_room is false again. */
+void spare_give_up(struct log *l);
 bool disk_is_tight(const struct log *l); /* there is not much more than what is used */
 uint64_t log_disk_bytes(const struct log *l);
 

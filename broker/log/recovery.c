@@ -300,6 +300,7 @@ static int open_checkpoint(struct recovery *r)
     r->checkpoint = &r->checkpoints.items[0];
     r->result.checkpoint_lsn = r->result.proven_lsn = r->checkpoint->lsn;
     r->result.checkpoint_number = r->checkpoint->number;
+    r->result.checkpoint_bytes = CHECKPOINT_FRAME_BYTES + r->checkpoint->fact_bytes;
     return 0;
 }
 

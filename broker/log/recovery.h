@@ -43,6 +43,7 @@ struct recovered {
     uint64_t proven_lsn;                        /* all below is known to be on the disk */
     uint64_t checkpoint_lsn;                    /* 0: there was no checkpoint */
     uint64_t checkpoint_number;                 /* of the checkpoint used */
+    uint64_t checkpoint_bytes;                  /* of it */
     uint64_t accepted_lsn, accepted_cold;       /* see checkpoint.h */
     uint64_t next_log_number, next_cold_number; /* of segments: none with this or a higher number was used */
     uint64_t commits, blocks, fact_count, bytes_read;

@@ -272,13 +272,16 @@ void segments_recycled(struct log *l, uint64_t number, bool done)
 
 void segments_completed(struct log *l, const struct store_done *done)
 {
-    struct segment_entry *s;
+    bool spare = done->job.segment.segment_kind == DIRECTORY_SPARE;
+    struct segment_entry *s = NULL;
 
     l->chores--;
-    s = table_find(l, done->job.segment.segment_kind == DIRECTORY_COLD, done->job.segment.number);
+    if (!spare)
+        s = table_find(l, done->job.segment.segment_kind == DIRECTORY_COLD, done->job.segment.number);
     if (done->error != 0)
-        log_report(l, "cannot %s segment %llu: %s", done->job.kind == STORE_REMOVE ? "remove" : "index",
-                   (unsigned long long)done->job.segment.number, strerror(-done->error));
+        log_report(l, "cannot %s %s %llu: %s", done->job.kind == STORE_REMOVE ? "remove" : "index",
+                   spare ? "spare" : "segment", (unsigned long long)done->job.segment.number,
+                   strerror(-done->error));
     if (done->job.kind != STORE_REMOVE || s == NULL)
         return; /* an index is a shortcut: recovery does without */
     if (done->error == 0)

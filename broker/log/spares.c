@@ -1,7 +1,8 @@
 /* Spares: segments that are made, and have their place on the disk, before they are needed.
  *
  * A write to one cannot find the disk full, and syncs it without telling the file system anything new. When none can be made
- * publishes are refused, while two are left for the deletes that will make room. */
+ * publishes are refused, while two are left for the deletes that will make room. One of them goes when a checkpoint finds no room
+ * otherwise: without a checkpoint no segment would ever become a spare. */
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -152,6 +153,8 @@ void spares_proceed(struct log *l, uint64_t now_ms)
     if (l->disk_short && now_ms < l->retry_ms)
         return;
     l->retry_ms = now_ms + RETRY_MS; /* of what is begun here, and fails */
+    if (l->checkpoint_needs_room && l->checkpoint_state == CHECKPOINT_WRITE)
+        return; /* one would take what was given up for the checkpoint */
     while (spares_wanted(l)) {
         if (!may_grow(l)) {
             if (!l->disk_short)
@@ -164,4 +167,22 @@ void spares_proceed(struct log *l, uint64_t now_ms)
     }
     if (l->preparing == 0)
         l->disk_short = false;
+}
+
+/* ---- giving them up ---- */
+
+/* The last one only when the checkpoint makes another of a segment in which nothing lives, and the log does not need it soon. */
+bool spares_can_give_up(const struct log *l)
+{
+    bool soon_full = l->end_lsn % l->directory.segment_bytes > l->directory.segment_bytes / 2;
+
+    return l->spare_count >= 2 || (l->spare_count == 1 && !soon_full && segments_wait_to_go(l));
+}
+
+void spare_give_up(struct log *l)
+{
+    assert(spares_can_give_up(l));
+    l->chores++;
+    log_submit(l, &(struct store_job){.kind = STORE_REMOVE, .segment = {DIRECTORY_SPARE, spare_take(l)}});
+    disk_falls_short(l);
 }

@@ -1,14 +1,15 @@
 /* Every kind of job is: begin, as many writes or reads of 1 MiB as there are, end. A write is synced at once: what is not
  * synced would be written by the system when it likes, in front of a commit.
  *
- * What is left after a failure or a crash is harmless: half a spare is removed, or is filled again when it is used; a *.new is
- * removed at the next start; a cold segment with a torn end is not appended to again, for the end is not in its chain. */
+ * What is left after a failure or a crash is harmless: half a spare is removed, or is filled again when it is used; half a
+ * checkpoint is written over by the next; an index that is *.new is removed at the next start; a cold segment with a torn end is not appended to again, for the end is not in its chain. */
 #include "store_task.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
+
+#include "checkpoint_file.h"
 
 enum { STEP_BYTES = 1024 * 1024, ZEROS_BYTES = 64 * 1024, ZEROS_PARTS = STEP_BYTES / ZEROS_BYTES };
 
@@ -239,39 +240,28 @@ static int checkpoint_seal(struct store_task *task, const struct directory *d)
     return 0;
 }
 
-/* As io_put(), in steps. */
-static int checkpoint_begin(struct store_task *task, const struct store_files *files, const char *new_name)
+/* As checkpoint_file_put(), in steps. */
+static int checkpoint_begin(struct store_task *task, const struct directory *d)
 {
-    const struct io *io = io_of(files);
-    int err = checkpoint_seal(task, files->directory);
+    int err = checkpoint_seal(task, d);
 
-    if (err == 0)
-        err = io->open(io->context, new_name, IO_WRITE | IO_CREATE, &task->file);
-    if (err != 0)
-        return err;
-    task->named = true;
-    return io->truncate(io->context, task->file, 0);
+    return err == 0 ? checkpoint_file_open(d, task->job.checkpoint.number, task->end, &task->file) : err;
 }
 
 static int checkpoint_step(struct store_task *task, struct store_files *files, bool *ret_ended)
 {
-    const struct io *io = io_of(files);
-    const char *name = checkpoint_name(task->job.checkpoint.number);
-    char new_name[DIRECTORY_NAME_BYTES_MAX];
-    int err;
+    const struct directory *d = files->directory;
+    uint64_t number = task->job.checkpoint.number;
+    int err = !task->begun ? checkpoint_begin(task, d) : write_step(task, &d->io, task->data, 0);
 
-    (void)snprintf(new_name, sizeof(new_name), "%s.new", name);
-    err = !task->begun ? checkpoint_begin(task, files, new_name) : write_step(task, io, task->data, 0);
     if (err == 0 && task->at < task->end)
         return 0;
     *ret_ended = true;
-    close_own(task, io);
+    close_own(task, &d->io);
     if (err == 0)
-        err = io->rename(io->context, new_name, name);
+        err = checkpoint_file_place(d, number);
     if (err == 0)
-        return sync_names(task, io);
-    if (task->named)
-        (void)io->remove(io->context, new_name); /* the error that led here is told */
+        checkpoint_file_make_room(d, number, task->end);
     return err;
 }
 

@@ -3,15 +3,16 @@
  * A checkpoint is begun between two turns, written in slices, and put on the disk when the log is synced beyond everything in
  * it. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "checkpoint_file.h"
 #include "log_state.h"
 
 enum {
     CHECKPOINT_MS = 30 * 1000,  /* as long as there is something new */
     CHECKPOINT_SHORT_MS = 1000, /* the same when the disk is short */
     CHECKPOINT_TIGHT_MS = 100,  /* at the least, when the disk is almost full */
+    CHECKPOINT_RETRY_MS = 1000, /* at the least, after one that could not be written */
     SLICE_BYTES = 64 * 1024
 };
 
@@ -66,19 +67,37 @@ static struct checkpoint checkpoint_made(const struct log *l)
 
 static void checkpoint_write(struct log *l)
 {
+    if (l->checkpoint_needs_room && spares_can_give_up(l))
+        spare_give_up(l); /* the store does one after the other */
     log_submit(l, &(struct store_job){.kind = STORE_CHECKPOINT, .checkpoint = checkpoint_made(l)});
     l->checkpoint_bytes = CHECKPOINT_FRAME_BYTES + l->checkpoint.bytes;
     l->checkpoint = (struct core_checkpoint){0}; /* its facts are the store's now */
     l->checkpoint_state = CHECKPOINT_WRITE;
 }
 
+/* When it is longer than what is kept for it, and others have filled the disk, another is made at once, with a spare's room. */
+static void checkpoint_failed(struct log *l, int error)
+{
+    bool no_room = error == -ENOSPC || error == -EDQUOT;
+
+    l->checkpoint_needs_room = no_room && spares_can_give_up(l);
+    if (l->checkpoint_needs_room) {
+        log_report(l, "a checkpoint finds no room on the disk: a spare segment is given up for it");
+        l->next_checkpoint_ms = 0;
+    } else {
+        log_report(l, "cannot write a checkpoint: %s", strerror(-error));
+        l->checkpoint_retry_ms = l->options.now_ns(l->options.context) / 1000000 + CHECKPOINT_RETRY_MS;
+    }
+}
+
 void checkpoint_completed(struct log *l, const struct store_done *done)
 {
     l->checkpoint_state = CHECKPOINT_NONE;
     if (done->error != 0) {
-        log_report(l, "cannot write a checkpoint: %s", strerror(-done->error));
+        checkpoint_failed(l, done->error);
         return;
     }
+    l->checkpoint_needs_room = false;
     l->checkpoint_at_once = false;
     l->checkpoints++;
     l->checkpoint_number = done->job.checkpoint.number;
@@ -92,8 +111,9 @@ void checkpoint_completed(struct log *l, const struct store_done *done)
 static uint64_t checkpoint_at_ms(const struct log *l)
 {
     uint64_t earlier = l->disk_short ? CHECKPOINT_MS - CHECKPOINT_SHORT_MS : 0;
+    uint64_t at = l->next_checkpoint_ms > earlier ? l->next_checkpoint_ms - earlier : 0;
 
-    return l->next_checkpoint_ms > earlier ? l->next_checkpoint_ms - earlier : 0;
+    return at > l->checkpoint_retry_ms ? at : l->checkpoint_retry_ms;
 }
 
 /* Something is new in the log; or a segment could go, which publishes wait for that make nothing new before. */
@@ -110,12 +130,20 @@ static bool checkpoint_due(const struct log *l, uint64_t now_ms)
     uint64_t since = l->end_lsn - l->newest_lsn;
     uint64_t enough = l->directory.segment_bytes;
 
+    if (now_ms < l->checkpoint_retry_ms)
+        return false;
     if (enough < 2 * l->checkpoint_bytes)
         enough = 2 * l->checkpoint_bytes;
     if (since >= enough || (now_ms >= checkpoint_at_ms(l) && checkpoint_worth_it(l)))
         return true;
     return since > 2 * l->checkpoint_bytes && disk_is_tight(l) &&
            now_ms + CHECKPOINT_MS >= l->next_checkpoint_ms + CHECKPOINT_TIGHT_MS && segments_wait_to_go(l);
+}
+
+/* A spare that is being made would take what is given up. */
+static bool room_is_in_use(const struct log *l)
+{
+    return l->checkpoint_needs_room && l->preparing > 0;
 }
 
 static void checkpoint_proceed(struct log *l, struct core *core, uint64_t now_ms, uint64_t wall_ms)
@@ -129,7 +157,7 @@ static void checkpoint_proceed(struct log *l, struct core *core, uint64_t now_ms
         checkpoint_slice(l, core);
         break;
     case CHECKPOINT_SYNC:
-        if (log_sync_to(l, l->checkpoint_needs_lsn) && l->holders == 0)
+        if (log_sync_to(l, l->checkpoint_needs_lsn) && l->holders == 0 && !room_is_in_use(l))
             checkpoint_write(l);
         break;
     case CHECKPOINT_WRITE:
@@ -142,15 +170,10 @@ static void checkpoint_proceed(struct log *l, struct core *core, uint64_t now_ms
 static void checkpoint_put(struct log *l)
 {
     const struct checkpoint checkpoint = checkpoint_made(l);
-    uint8_t *data = NULL;
-    size_t length;
-    int err = checkpoint_encode(&l->directory, &checkpoint, &data, &length) == 0 ? 0 : -ENOMEM;
+    int err = checkpoint_file_put(&l->directory, &checkpoint);
 
-    if (err == 0)
-        err = io_put(&l->directory.io, checkpoint_name(checkpoint.number), data, length);
     if (err != 0)
         log_report(l, "cannot write the last checkpoint: %s", strerror(-err));
-    free(data);
 }
 
 void log_rest(struct log *l, struct core *core, uint64_t wall_ms)

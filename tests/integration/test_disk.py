@@ -317,5 +317,47 @@ class DiskFull(Shim):
         self.assertEqual(self.drain(c), list(range(end)))
 
 
+class FilledByOthers(Shim):
+    """Publishes are refused, but what is no message goes on: the log lives on the segments that it has."""
+    SEGMENTS, WINDOW, MESSAGES = 5, 1000, 100
+
+    def flood(self, c, queue, log_bytes):
+        """Sets an attribute again and again, until the log has grown by so much. Gives the last value."""
+        first, value = c.stats()["log_bytes"], 0
+        while c.stats()["log_bytes"] < first + log_bytes:
+            frames = b"".join(frame(QUEUE_SET, c.next_id + 1 + i, queue, {1: value + 1 + i}) for i in range(self.WINDOW))
+            c.next_id += self.WINDOW
+            value = (value + self.WINDOW) % 40000000
+            for _ in range(10):
+                c.send(frames)
+                for _ in range(self.WINDOW):
+                    self.assertEqual(c.read_payload()[1], R_QUEUE)
+        return value
+
+    def test_facts_without_end(self):
+        c = self.start("--fsync", "async")
+        flooded = "flooded" + 70 * "d"
+        c.make("q", flooded)
+        c.put("q", *(b"%d" % i for i in range(self.MESSAGES)))
+        c = self.again(True, "--fsync", "async")
+        self.assertTrue(wait_until(lambda: c.stats()["segments_spare"] >= 2))
+        self.faults.full = 1
+        before = c.stats()
+        value = self.flood(c, flooded, self.SEGMENTS * 64 * MIB)
+        after = c.stats()
+        self.assertGreater(self.faults.full_told, 0)
+        self.assertGreater(after["checkpoints"], before["checkpoints"] + self.SEGMENTS)
+        self.assertLessEqual(after["segments"] + after["segments_spare"], before["segments"] + before["segments_spare"] + 1)
+        self.assertNotIn("checkpoint", self.broker.log_text())
+        self.end()
+        self.assertEqual(self.check()[0], 0)
+        self.faults.full = 0
+        c = self.start()
+        self.assertEqual(c.info(flooded)[4][1], value)
+        self.assertEqual(c.take_all("q"), [record(b"%d" % i) for i in range(self.MESSAGES)])
+        c = self.again(True)  # and a clean end writes its checkpoint
+        self.assertEqual(c.info(flooded)[4][1], value)
+
+
 if __name__ == "__main__":
     broker.main()

@@ -244,6 +244,11 @@ static int64_t disk_read_at(void *context, int file, void *data, size_t length, 
     return end(d, (int64_t)length);
 }
 
+uint64_t sim_disk_bytes(const struct sim_disk *d)
+{
+    return sim_platter_bytes(&d->platter);
+}
+
 /* How many of these bytes find room: what does not make the file longer always does. */
 static uint64_t room_for(const struct sim_disk *d, uint32_t file, uint64_t offset, uint64_t length)
 {

@@ -81,6 +81,7 @@ uint64_t sim_disk_strikes(const struct sim_disk *disk); /* how often it struck *
 
 /* All files together have no more bytes than this: beyond it a write is cut short, then -ENOSPC. */
 void sim_disk_set_capacity(struct sim_disk *disk, uint64_t bytes);
+uint64_t sim_disk_bytes(const struct sim_disk *disk); /* what they have now */
 
 /* ---- the end of the program, or of the power ---- */
 
