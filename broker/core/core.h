@@ -179,7 +179,7 @@ uint64_t core_next_ms(const struct core *c);
 /* Whether the core remembers the producer of that id, of FANQ_PRODUCER_BYTES. */
 bool core_producer_known(const struct core *c, const uint8_t *id);
 
-/* The bytes of facts that this turn has gathered: the shell lets no turn grow without bound. */
+/* The bytes of facts that no commit holds yet: what they say is not on its way to the disk. */
 uint64_t core_fact_bytes(const struct core *c);
 
 /* Gives the first row of neighbouring messages within [first, end) of the stream that some queue needs, or may come to need

@@ -1,8 +1,8 @@
-/* The facts of a turn: each durable change is written down where it happens, to stand in the turn's commit.
+/* Facts: each durable change is written down where it happens, to stand in the next commit.
  *
- * Room is reserved before the change, so a change that is made is written. What happens between COMMIT and the
- * end of the turn (deliveries in auto mode, pushes that end) stands in the next commit, which comes
- * soon. Nothing is written of ephemeral queues, nor while facts are replayed. */
+ * Room is reserved before the change, so a change that is made is written. A change that somebody waits for
+ * makes this turn's commit; others (deliveries in auto mode, timeouts, pushes that end) go with the next one,
+ * which comes soon. Nothing is written of ephemeral queues, nor while facts are replayed. */
 #include "state.h"
 
 enum {

@@ -360,8 +360,8 @@ int settle_streams(struct core *c, struct effects *out);
 
 int pending_reserve(struct core *c, size_t count);
 struct pending *pending_push(struct core *c, enum pending_kind kind, uint64_t commit); /* reserved before */
-bool pending_waits_for(const struct core *c,
-                       uint64_t commit); /* something does, for it or for one behind it */
+/* Something does: for that commit, or one behind it. */
+bool pending_waits_for(const struct core *c, uint64_t commit);
 /* Answers when the turn's commit is synced; neighbouring requests of a connection share an entry. Reserved before. */
 void answer_ok_with_commit(struct core *c, uint32_t connection, uint64_t id);
 struct pending *answer_with_commit(struct core *c, enum pending_kind kind, uint32_t connection, uint64_t id);

@@ -1,7 +1,7 @@
 /* Streams, and the way of a publish through a turn: staged, committed, synced.
  *
  *     stream_stage()   numbers the records, remembers where the producer's bytes are
- *     commit_step()    brings them together by stream, with the turn's facts: one EFFECT_COMMIT a turn;
+ *     commit_step()    brings them together by stream, with all facts so far: at most one EFFECT_COMMIT a batch;
  *                      early queues may give them out from now on
  *     synced_step()    they may be received, and the producers are answered
  *
@@ -294,9 +294,9 @@ int commit_step(struct core *c, bool always, struct effects *out)
 
     if (always || !list_empty(&c->staged_streams) || pending_waits_for(c, c->next_commit) || journal_due(c))
         err = commit_make(c, out);
+    /* With facts left it must wait: what is told here is safe with the last commit made. */
     if (err == 0 && c->journalling && c->facts.count == 0)
-        err = settle_streams(
-            c, out); /* the facts that say what is not needed stand in the last commit, or before */
+        err = settle_streams(c, out);
     return err;
 }
 

@@ -65,5 +65,6 @@ struct directory_segment {
     bool has_index;
 };
 
-/* Gives the segments that are there, cold ones first, then those of the log, then spares, each kind by number; the caller frees. 0 or a negative errno. */
+/* Gives the segments that are there, cold ones first, then those of the log, then spares, each kind by number; the caller
+ * frees. 0 or a negative errno. */
 int directory_segments(const struct directory *d, struct directory_segment **ret_segments, size_t *ret_count);

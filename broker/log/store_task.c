@@ -2,7 +2,8 @@
  * synced would be written by the system when it likes, in front of a commit.
  *
  * What is left after a failure or a crash is harmless: half a spare is removed, or is filled again when it is used; half a
- * checkpoint is written over by the next; an index that is *.new is removed at the next start; a cold segment with a torn end is not appended to again, for the end is not in its chain. */
+ * checkpoint is written over by the next; an index that is *.new is removed at the next start; a cold segment with a torn end is
+ * not appended to again, for the end is not in its chain. */
 #include "store_task.h"
 
 #include <assert.h>

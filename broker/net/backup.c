@@ -89,9 +89,10 @@ static void backup_forget(struct shell *s, struct backup *b)
 {
     if (holds(b))
         hold_end(s);
+    if (b->state != BACKUP_ENDED)
+        s->backup_count--;
     list_remove(&b->link);
     free(b);
-    s->backup_count--;
 }
 
 static int backup_new(struct shell *s, const struct connection *c, uint64_t request_id)
@@ -258,6 +259,7 @@ static void cut_off(struct shell *s, struct backup *b, const char *why)
         return;
     }
     hold_end(s);
+    s->backup_count--;
     b->state = BACKUP_ENDED;
     b->why = why;
 }

@@ -145,7 +145,7 @@ static bool rest_pin(struct shell *s, struct output *out, const uint8_t *data, s
     return true;
 }
 
-/* One answer alone may be longer than output_bytes_max: a peer that reads it must get it. */
+/* The first answer that waits may be longer than output_bytes_max: nothing was asked for too soon. */
 static void rest_add(struct shell *s, struct connection *c, const struct piece *piece)
 {
     struct output *out = &c->output;

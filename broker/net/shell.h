@@ -95,8 +95,8 @@ struct shell {
     enum { DRAIN_NO, DRAIN_ASKED, DRAIN_STEPPED } drain;
     uint64_t drain_deadline_ms;
     struct upkeep upkeep;
-    struct list backups; /* backup.c's */
-    uint32_t backup_count;
+    struct list backups;         /* backup.c's */
+    uint32_t backup_count;       /* of them not ended */
     uint32_t backup_holds;       /* of them hold the log */
     uint64_t backup_chain_ms;    /* since when it is held without a break */
     uint64_t backup_rest_end_ms; /* before that no new hold begins */

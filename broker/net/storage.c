@@ -179,7 +179,7 @@ void storage_stop(struct shell *s)
 {
     if (s->log == NULL)
         return;
-    if (s->recovered && !log_is_answered(s->log)) /* the drain has not waited for it either */
+    if (s->recovered && s->now_ms >= s->drain_deadline_ms && !log_is_answered(s->log))
         NOTICE_WARNING("the disk is slow: what was not answered is still being written",
                        "hint=\"another signal ends at once\"");
     log_stop(s->log);

@@ -16,7 +16,8 @@ int storage_open(struct shell *s, char *error, size_t size);
 /* Brings the new core to where the last run ended. 0 or FANQ_ERR_*, with a text. */
 int storage_recover(struct shell *s, char *error, size_t size);
 
-/* Ends the threads, when what must be on the disk is, and leaves a checkpoint; then frees all. Both accept what was not opened. */
+/* Ends the threads, when what must be on the disk is, and leaves a checkpoint; then frees all. Both accept what was not
+ * opened. */
 void storage_stop(struct shell *s);
 void storage_close(struct shell *s);
 

@@ -93,6 +93,7 @@ class Durable(unittest.TestCase):
         """Stops the broker, or kills it."""
         if clean:
             self.assertEqual(self.broker.stop(), 0)
+            self.assertNotIn("the disk is slow", self.broker.log_text())
         else:
             self.broker.failure_expected = True
             self.broker.signal(signal.SIGKILL)

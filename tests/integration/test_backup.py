@@ -460,6 +460,14 @@ class Held(Backup):
         self.assertIn("backup_ms_max", text)
         self.assertEqual(os.listdir(self.targets), [])
 
+    def test_those_that_were_ended_leave_room_for_others(self):
+        self.start("--backup-ms-max", "300ms")
+        for _ in range(8):
+            self.assertEqual(self.connect().ask(BACKUP)[0], R_BACKUP)
+        self.assertEqual(self.connect().ask(BACKUP)[0], R_ERROR)  # too many at a time
+        time.sleep(0.5)
+        self.assertEqual(self.connect().ask(BACKUP)[0], R_BACKUP)
+
     def test_a_disk_that_gets_short_goes_before(self):
         c = self.start("--fsync", "none", "--disk-bytes-max", str(5 * SEGMENT_BYTES))
         c.make("q")

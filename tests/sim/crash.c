@@ -1016,6 +1016,7 @@ static void run(uint64_t seed, uint32_t ops, struct world *w)
     w->options = sim_options_default(seed).core;
     w->options.durable = true;
     w->options.auto_create = true;
+    w->options.serve_bytes_max = seed % 3 == 0 ? 1000 : 256 * 1024;
     w->options.view = (struct view){&w->log, crash_log_block};
     w->now_ms = 1000;
     w->wall_ms = 1700000000000;
